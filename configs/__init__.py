@@ -1,0 +1,1 @@
+"""The configs, one file a method, shipped with the package."""

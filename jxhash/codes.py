@@ -1,0 +1,135 @@
+"""The code alphabet {-1, +1}: sign, packing into bytes, Hamming distance.
+
+Every function takes numpy or jax arrays and answers in the same kind, so that codes can be
+handled on a machine's host without touching a device, and inside a jitted function alike.
+"""
+
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+
+def _namespace(*arrays: Array) -> ModuleType:
+    return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
+
+
+def sign(x: Array, previous: Array | int | None = None) -> Array:
+    """Maps real outputs to codes; the one place that decides what becomes of zero.
+
+    Args:
+      x: outputs of any shape and real dtype.
+      previous: what an exact zero becomes: a number or an array that broadcasts to `x`, read by
+        its sign (negative: -1, otherwise +1). Without it a zero becomes +1.
+
+    Returns:
+      int8 codes in {-1, +1} of the shape of `x`. A NaN is treated like a zero.
+
+    >>> sign(np.array([0.3, -2.0, 0.0])).tolist()
+    [1, -1, 1]
+    >>> sign(np.array([0.3, -2.0, 0.0]), previous=-1).tolist()
+    [1, -1, -1]
+    """
+    xp = _namespace(x)
+    at_zero = xp.where(xp.asarray(1 if previous is None else previous) < 0, -1, 1)
+    return xp.where(x > 0, 1, xp.where(x < 0, -1, at_zero)).astype(xp.int8)
+
+
+def pack(codes: Array) -> Array:
+    """Packs codes into bytes, eight a byte, the first bit highest, zero bits at the end.
+
+    This is numpy's big-endian bit order, which FAISS's binary indexes and sentence-transformers'
+    "ubinary" arrays share.
+
+    Args:
+      codes: [..., K] codes in {-1, +1} (what is positive becomes a set bit).
+
+    Returns:
+      uint8 [..., ceil(K / 8)].
+
+    >>> pack(np.array([[1, -1, -1, -1, -1, -1, -1, 1, 1]], np.int8)).tolist()
+    [[129, 128]]
+    """
+    return _namespace(codes).packbits(codes > 0, axis=-1)
+
+
+def unpack(packed: Array, num_bits: int) -> Array:
+    """Unpacks what `pack` packed.
+
+    Args:
+      packed: uint8 [..., bytes].
+      num_bits: the code length K, at most 8 bits a byte.
+
+    Returns:
+      int8 [..., K] in {-1, +1}.
+
+    Raises:
+      TypeError: `packed` is not uint8.
+      ValueError: `num_bits` does not fit the number of bytes.
+
+    >>> unpack(np.array([[129, 128]], np.uint8), 9).tolist()
+    [[1, -1, -1, -1, -1, -1, -1, 1, 1]]
+    """
+    if packed.dtype != np.uint8:
+        raise TypeError(f"packed codes are uint8, not {packed.dtype}")
+    if -(-num_bits // 8) != packed.shape[-1]:
+        raise ValueError(
+            f"num_bits={num_bits} takes {-(-num_bits // 8)} bytes a code, "
+            f"but packed has {packed.shape[-1]}"
+        )
+    xp = _namespace(packed)
+    bits = xp.unpackbits(packed, axis=-1, count=num_bits).astype(xp.int8)
+    return (2 * bits - 1).astype(xp.int8)
+
+
+def hamming_distance(a: Array, b: Array) -> Array:
+    """Counts the differing bits of every code of `a` against every code of `b`.
+
+    Args:
+      a: [m, K] codes in {-1, +1} of any signed integer or float dtype, or packed uint8 [m, bytes].
+      b: [n, K] or [n, bytes], in the same form as `a`.
+
+    Returns:
+      int32 [m, n].
+
+    Raises:
+      TypeError: one side is packed and the other is not.
+      ValueError: the sides are not matrices of one width.
+
+    >>> a = np.array([[1, 1, -1], [1, -1, -1]], np.int8)
+    >>> hamming_distance(a, a[:1]).tolist()
+    [[0], [1]]
+    >>> hamming_distance(pack(a), pack(a[:1])).tolist()
+    [[0], [1]]
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"codes are matrices of one width, not {a.shape} and {b.shape}")
+    packed = (a.dtype == np.uint8, b.dtype == np.uint8)
+    if any(packed) != all(packed):
+        raise TypeError(f"either both sides are packed (uint8) or none: {a.dtype} and {b.dtype}")
+    return _packed_distance(a, b) if all(packed) else _signed_distance(a, b)
+
+
+def _packed_distance(a: Array, b: Array) -> Array:
+    xp = _namespace(a, b)
+    count = jax.lax.population_count if xp is jnp else np.bitwise_count
+    # Byte by byte, so that nothing larger than the [m, n] answer is held.
+    total = xp.zeros((a.shape[0], b.shape[0]), xp.int32)
+    for byte in range(a.shape[1]):
+        total = total + count(a[:, byte, None] ^ b[None, :, byte]).astype(xp.int32)
+    return total
+
+
+def _signed_distance(a: Array, b: Array) -> Array:
+    num_bits = a.shape[1]
+    if _namespace(a, b) is np:
+        agreement = np.asarray(a, np.float32) @ np.asarray(b, np.float32).T
+        return np.rint((num_bits - agreement) / 2).astype(np.int32)
+    # float32 holds these sums exactly; int8 products would overflow from 128 bits on.
+    agreement = jnp.matmul(
+        jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32).T, precision="highest"
+    )
+    return jnp.rint((num_bits - agreement) / 2).astype(jnp.int32)

@@ -1,0 +1,53 @@
+"""Data sets by name."""
+
+import os
+import pathlib
+from collections.abc import Callable
+
+from jxhash.data import embedded, wikipedia
+from jxhash.data.dataset import Dataset, Items, Task
+from jxhash.errors import UserError
+
+__all__ = ["Dataset", "Items", "Task", "load", "names"]
+
+_EMBEDDED: dict[str, Callable[[], Dataset]] = {
+    "clipart": embedded.load_clipart,
+    "clipart-emoji": embedded.load_clipart_emoji,
+}
+_FROM_FILES: dict[str, tuple[str, Callable[[pathlib.Path], Dataset]]] = {
+    "wikipedia": ("wikipedia", wikipedia.load),
+    "wikipedia-held-out": ("wikipedia", wikipedia.load_held_out),
+}
+
+
+def names() -> list[str]:
+    """The names that `load` knows."""
+    return sorted([*_EMBEDDED, *_FROM_FILES])
+
+
+def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
+    """Loads a data set.
+
+    Args:
+      name: one of `names()`.
+      data_dir: the folder that holds the folders of the sets that do not come with the package; by
+        default the environment variable JXHASH_DATA_DIR says it.
+
+    Returns:
+      The data set, checked.
+
+    Raises:
+      UserError: the name is unknown, or files are missing or damaged.
+    """
+    if name in _EMBEDDED:
+        return _EMBEDDED[name]()
+    if name not in _FROM_FILES:
+        raise UserError(f"unknown data set {name!r}; known are {', '.join(names())}")
+    folder, loader = _FROM_FILES[name]
+    root = data_dir or os.environ.get("JXHASH_DATA_DIR")
+    if not root:
+        raise UserError(
+            f"the data set {name!r} does not come with the package: put its files into a folder "
+            f"{folder!r} and give the folder around it with --data_dir or JXHASH_DATA_DIR"
+        )
+    return loader(pathlib.Path(root) / folder)

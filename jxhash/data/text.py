@@ -1,0 +1,48 @@
+"""From texts to bags of words, with a vocabulary of the training texts alone."""
+
+import collections
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case: runs of letters and digits.
+
+    >>> words("Red-billed gull, 2 eggs")
+    ['red', 'billed', 'gull', '2', 'eggs']
+    """
+    return _WORD.findall(text.lower())
+
+
+def build_vocabulary(texts: Iterable[str], min_texts: int) -> list[str]:
+    """The words that occur in at least `min_texts` of the texts, sorted.
+
+    >>> build_vocabulary(["red gull", "red fish", "blue fish"], 2)
+    ['fish', 'red']
+    """
+    counts = collections.Counter(word for text in texts for word in set(words(text)))
+    return sorted(word for word, count in counts.items() if count >= min_texts)
+
+
+def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
+    """Marks which words of the vocabulary each text has.
+
+    Args:
+      texts: n texts.
+      vocabulary: V words; others are passed over.
+
+    Returns:
+      uint8 [n, V] in {0, 1}.
+
+    >>> bags_of_words(["Red gull", "fish"], ["fish", "red"]).tolist()
+    [[0, 1], [1, 0]]
+    """
+    column = {word: number for number, word in enumerate(vocabulary)}
+    bags = np.zeros((len(texts), len(vocabulary)), np.uint8)
+    for row, text in enumerate(texts):
+        bags[row, [column[word] for word in words(text) if word in column]] = 1
+    return bags

@@ -1,0 +1,130 @@
+"""The Wikipedia cross-modal set (Rasiwasia et al., ACM Multimedia 2010), from its own archive.
+
+2,173 training and 693 query pairs of 128 counts of visual words and 10 topic proportions, each of
+one of 10 classes. The training rows are the database.
+"""
+
+import pathlib
+
+import numpy as np
+
+from jxhash.data.dataset import MODALITIES, Dataset, Items, both_directions, content_hash
+from jxhash.errors import UserError
+
+FILES = ("raw_features.mat", "trainset_txt_img_cat.list", "testset_txt_img_cat.list")
+_NUM_CLASSES = 10
+_HELD_OUT = 200
+_HELD_OUT_SEED = 2010
+
+
+def load(folder: pathlib.Path) -> Dataset:
+    """Reads the set: all 2,173 training rows, which are also the database, and 693 queries.
+
+    Both kinds of features are shifted and scaled to mean 0 and standard deviation 1 of the training
+    rows; visual words are square-rooted before.
+
+    Args:
+      folder: holds the files of the authors' archive.
+
+    Returns:
+      The data set, without a validation split.
+
+    Raises:
+      UserError: a file is missing or is not what the archive holds.
+    """
+    return _dataset("wikipedia", "the authors' train and test lists", *_read(folder))
+
+
+def load_held_out(folder: pathlib.Path) -> Dataset:
+    """For choosing settings: 200 training rows, held out, are the queries.
+
+    The test queries take no part, so that nothing can be chosen by them.
+    """
+    train, _, digest = _read(folder)
+    order = np.random.default_rng(_HELD_OUT_SEED).permutation(len(train["labels"]))
+    held, rest = np.sort(order[:_HELD_OUT]), np.sort(order[_HELD_OUT:])
+    rule = f"{_HELD_OUT} rows of the authors' train list are the queries (seed {_HELD_OUT_SEED})"
+    query = {name: array[held] for name, array in train.items()}
+    train = {name: array[rest] for name, array in train.items()}
+    return _dataset("wikipedia-held-out", rule, train, query, digest)
+
+
+def _read(folder: pathlib.Path) -> tuple[dict, dict, str]:
+    features = _read_features(folder / FILES[0])
+    sides = []
+    for suffix, list_file in (("tr", FILES[1]), ("te", FILES[2])):
+        labels, ids = _read_list(folder / list_file)
+        image, text = features[f"I_{suffix}"], features[f"T_{suffix}"]
+        if len({len(image), len(text), len(labels)}) != 1:
+            raise UserError(f"{list_file} and {FILES[0]} in {folder} do not belong together")
+        sides.append({"image": image, "text": text, "labels": labels, "ids": ids})
+    train, query = sides
+    return train, query, content_hash({**features, "tr": train["labels"], "te": query["labels"]})
+
+
+def _dataset(name: str, rule: str, train: dict, query: dict, digest: str) -> Dataset:
+    train, query = _standardised(train, query)
+    database = _items(train)
+    return Dataset(
+        card={
+            "name": name,
+            "version": "raw_features.mat of 2010",
+            "source": "Rasiwasia et al., ACM Multimedia 2010",
+            "features": "128 visual words (square root), 10 topics; standardised on training rows",
+            "split": f"{rule}; the training rows are the database",
+            "sizes": {"train": len(database), "query": len(query["labels"])},
+            "sha256": digest,
+        },
+        training={"pairs": {name: train[name] for name in (*MODALITIES, "labels")}},
+        tasks=both_directions(_items(query), database),
+        trained=database,
+    )
+
+
+def _items(side: dict) -> Items:
+    inputs = {modality: side[modality] for modality in MODALITIES}
+    return Items(inputs, side["labels"], side["ids"].tolist())
+
+
+def _read_features(path: pathlib.Path) -> dict[str, np.ndarray]:
+    import scipy.io
+
+    require_file(path)
+    try:
+        arrays = scipy.io.loadmat(path, variable_names=["I_tr", "I_te", "T_tr", "T_te"])
+    # A cut or foreign file shows as whatever the reader happens to raise.
+    except Exception as error:
+        raise UserError(f"{path} cannot be read ({error}); unpack the archive again") from error
+    for name, width in (("I_tr", 128), ("I_te", 128), ("T_tr", 10), ("T_te", 10)):
+        array = arrays.get(name)
+        if array is None or array.ndim != 2 or array.shape[1] != width or array.dtype.kind != "f":
+            raise UserError(f"{path} lacks {name}, a matrix of {width} columns of numbers")
+    return {name: np.asarray(arrays[name], np.float32) for name in ("I_tr", "I_te", "T_tr", "T_te")}
+
+
+def _read_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    require_file(path)
+    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != 3 or not row[2].isdigit() or not 1 <= int(row[2]) <= _NUM_CLASSES:
+            raise UserError(f"{path}, line {number}: expected text id, image id, class 1 to 10")
+    classes = np.array([int(row[2]) - 1 for row in rows], int)
+    return np.eye(_NUM_CLASSES, dtype=np.uint8)[classes], np.array([row[1] for row in rows])
+
+
+def require_file(path: pathlib.Path) -> None:
+    """Raises a UserError where a file of a data set is missing."""
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing; unpack the data set's archive there, or point --data_dir or "
+            "JXHASH_DATA_DIR at the folder that holds it"
+        )
+
+
+def _standardised(train: dict, query: dict) -> tuple[dict, dict]:
+    train, query = ({**side, "image": np.sqrt(side["image"])} for side in (train, query))
+    for modality in MODALITIES:
+        mean, deviation = train[modality].mean(axis=0), train[modality].std(axis=0)
+        for side in (train, query):
+            side[modality] = (side[modality] - mean) / np.maximum(deviation, 1e-6)
+    return train, query

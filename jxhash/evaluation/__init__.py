@@ -1,0 +1,1 @@
+"""Encoding splits, measuring them under a named protocol, and the report of a run."""

@@ -1,0 +1,38 @@
+"""From inputs to outputs, in blocks."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jxhash.methods.base import HashState, Method
+
+BLOCK = 2048
+
+
+def encode(method: Method, state: HashState, modality: str, inputs: np.ndarray) -> np.ndarray:
+    """Encodes all rows of one modality.
+
+    Args:
+      method: brings the networks.
+      state: brings their parameters.
+      modality: "image" or "text".
+      inputs: [n, ...], on the host.
+
+    Returns:
+      float32 outputs [n, K].
+    """
+    block = min(BLOCK, len(inputs))
+    outputs = []
+    for first in range(0, len(inputs), block):
+        rows = inputs[first : first + block]
+        # Every block has the same shape, so that one compilation serves all of them.
+        padded = np.concatenate([rows, np.repeat(rows[-1:], block - len(rows), axis=0)])
+        outputs.append(np.asarray(_compiled(method.encode)(state, modality, padded))[: len(rows)])
+    return np.concatenate(outputs)
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(encode_function: Callable) -> Callable:
+    return jax.jit(encode_function, static_argnums=1)

@@ -1,0 +1,83 @@
+"""What a finished run leaves in its folder: codes, report.json and report.html."""
+
+import io
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jxhash import codes, metrics
+from jxhash.data.dataset import Dataset
+from jxhash.evaluation import measure, page, report
+from jxhash.evaluation.measure import Found
+from jxhash.files import write_atomically
+from jxhash.methods.base import HashState, Method
+
+REPORT = "report.json"
+PAGE = "report.html"
+CODES = "codes.npz"
+
+
+def validation(method: Method, dataset: Dataset) -> Callable[[HashState], dict[str, float]] | None:
+    """A function from states to the MAP of each validation task; None without such tasks."""
+    if not dataset.validation:
+        return None
+
+    def measure_state(state: HashState) -> dict[str, float]:
+        found = measure.retrieve(method, state, dataset.validation)
+        return {
+            task: metrics.mean_average_precision(one.histogram) for task, one in found.items()
+        }
+
+    return measure_state
+
+
+def write(
+    method: Method,
+    state: HashState,
+    dataset: Dataset,
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    metrics_lines: list[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Measures a trained method and writes codes, page and report, the report last.
+
+    Args:
+      method: as built for `config` and `dataset`.
+      state: as training left it.
+      dataset: whose tasks are measured.
+      config: kept in the report; its `seed` makes the untrained networks.
+      workdir: where the files go.
+      metrics_lines: the record of the training, for its curves.
+
+    Returns:
+      The report.
+    """
+    encoded = measure.retrieve(method, state, dataset.tasks)
+    learned = measure.retrieve_learned(method, state, dataset)
+    untrained = measure.retrieve(
+        method, jax.jit(method.init)(jax.random.key(config["seed"])), dataset.tasks
+    )
+    trained = {measure.ENCODED: encoded} | ({measure.LEARNED: learned} if learned else {})
+    results = measure.evaluate(trained, untrained)
+    statistics = measure.bit_statistics(encoded)
+    made = report.make_report(config, dataset.card, results, statistics)
+    write_atomically(workdir / CODES, _packed(trained))
+    write_atomically(workdir / PAGE, page.make_page(made, encoded, metrics_lines))
+    write_atomically(workdir / REPORT, report.to_json(made))
+    return made
+
+
+def _packed(trained: Mapping[str, Mapping[str, Found]]) -> bytes:
+    arrays = {}
+    for protocol, by_task in trained.items():
+        for task, found in by_task.items():
+            name = task.replace(" ", "_")
+            arrays[f"{name}_query"] = codes.pack(found.query_codes)
+            arrays[f"{name}_database_{protocol}"] = codes.pack(found.database_codes)
+            arrays["num_bits"] = np.int32(found.query_codes.shape[1])
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,144 @@
+"""Trains a method, measures it and writes the report: `python -m jxhash.main --config=...`."""
+
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import ml_collections
+from absl import app, flags
+from ml_collections import config_flags
+
+from jxhash import configuration
+from jxhash.errors import UserError
+from jxhash.files import write_atomically
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    help_string="The config, such as configs/thn.py or configs/dcmh.py:wikipedia; single keys are "
+    "changed by further flags, such as --config.bits=64.",
+    lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Where the run keeps everything; by default runs/<method>-<data>-<bits>-s<seed>-<hash>. The "
+    "same command goes on where it was stopped; a finished run prints its report.",
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "The folder of data sets that do not come with the package; by default $JXHASH_DATA_DIR.",
+)
+
+PREEMPTED = 143
+
+
+def run(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    data_dir: str | None = None,
+) -> dict:
+    """Trains, measures and reports; goes on where an earlier run in this folder stopped.
+
+    Args:
+      config: as a file of configs/ gives it.
+      workdir: made if missing; must be empty or hold a run of the same config.
+      data_dir: the folder of data sets that do not come with the package.
+
+    Returns:
+      The report, as report.json holds it.
+
+    Raises:
+      UserError: something outside the library is wrong; the message says what and how to mend it.
+    """
+    from jxhash import data, methods
+    from jxhash.evaluation import outcome
+    from jxhash.training import engine, progress
+
+    settings = configuration.read_run(config)
+    _claim(workdir, config)
+    report = workdir / outcome.REPORT
+    if report.exists():
+        return json.loads(report.read_text(encoding="utf-8"))
+    dataset = data.load(settings.data, data_dir)
+    spec = engine.make_spec(dataset.training, settings.batch_size)
+    method = methods.get(settings.method).build(config, spec)
+    validate = outcome.validation(method, dataset)
+    state = engine.train(method, dataset.training, settings, workdir, validate)
+    lines = list(progress.read_metrics(workdir / progress.FILE))
+    return outcome.write(method, state, dataset, config.to_dict(), workdir, lines)
+
+
+def _claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+    """Makes the folder a run of this config, or finds that it is one."""
+    file = workdir / "config.json"
+    ours = configuration.as_json(config)
+    if file.exists():
+        theirs = file.read_text(encoding="utf-8")
+        if theirs != ours:
+            different = configuration.differences(json.loads(ours), json.loads(theirs))
+            raise UserError(
+                f"{workdir} holds a run of another config ({'; '.join(different[:3])}); "
+                "choose another --workdir"
+            )
+        return
+    if workdir.exists() and any(workdir.iterdir()):
+        raise UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
+    write_atomically(file, ours.encode())
+
+
+def _parse(arguments: Sequence[str]) -> list[str]:
+    """Parses the flags; what is wrong with them becomes a UserError."""
+    try:
+        return flags.FLAGS(_with_config_found(arguments))
+    except AttributeError as error:
+        raise UserError(_unknown_key(arguments, error)) from error
+    except (flags.Error, ValueError, TypeError, KeyError) as error:
+        raise UserError(str(error).strip().splitlines()[-1]) from error
+
+
+def _with_config_found(arguments: Sequence[str]) -> list[str]:
+    found = list(arguments)
+    for number, argument in enumerate(found):
+        name, equals, value = argument.partition("=")
+        if name.lstrip("-") != "config" or not argument.startswith("-"):
+            continue
+        if equals:
+            found[number] = f"{name}={configuration.find(value)}"
+        elif number + 1 < len(found):
+            found[number + 1] = configuration.find(found[number + 1])
+    return found
+
+
+def _unknown_key(arguments: Sequence[str], error: AttributeError) -> str:
+    keys = [argument for argument in arguments if argument.startswith("--config.")]
+    return f"unknown config key among {' '.join(keys)}: {error}".splitlines()[0]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command line; `arguments` are what is left of it after its flags."""
+    if len(arguments) > 1:
+        raise UserError(f"what is {arguments[1]!r}? Options begin with --, see --help")
+    if _CONFIG.value is None:
+        raise UserError("no config given; begin with --config=configs/thn.py")
+    config = _CONFIG.value
+    configuration.read_run(config)
+    workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / configuration.run_name(config))
+    report = run(config, workdir, _DATA_DIR.value)
+    from jxhash.evaluation.report import table
+
+    print(table(report))
+    print(f"\nreport: {workdir / 'report.html'}")
+
+
+def _command() -> None:
+    try:
+        app.run(main, flags_parser=_parse)
+    except UserError as error:
+        print(f"jxhash: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    _command()

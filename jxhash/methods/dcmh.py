@@ -1,0 +1,164 @@
+"""DCMH: Deep Cross-Modal Hashing (Jiang and Li, CVPR 2017, arXiv 1602.02255).
+
+Taken from the paper: the objective (its equation 2), the three updates in turn (image network,
+text network, codes), one code matrix B shared by both modalities in training, the division of each
+step's loss by batch size times training rows that the authors' code makes, and the first weights
+0.01 N(0, 1) of the hash layer.
+
+Decided here: the order image, text, codes (paper and the authors' TensorFlow code); outputs start
+as N(0, 1) noise and B as the sign of their sum (the same code); an epoch goes through each row once
+("shuffled") where that code draws a new random batch at each step; both networks are multilayer
+perceptrons over given features; dropout (the paper has none) and the optimiser are settings.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from jxhash import discrete, losses, parallel, similarity
+from jxhash.configuration import read_settings, require_not_negative, require_positive
+from jxhash.methods.base import (
+    Batch,
+    HashState,
+    Method,
+    Metrics,
+    Optimizer,
+    Spec,
+    Stage,
+    Update,
+    descend,
+    init_parameters,
+    read_rows,
+    require_inputs,
+    require_labels,
+    row_keys,
+    write_rows,
+)
+from jxhash.networks.mlp import HashMLP
+
+MODALITIES = ("image", "text")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The method's part of the config.
+
+    Attributes:
+      epochs: how often images, text and codes are updated in turn.
+      image_hidden: widths of the image network's hidden layers.
+      text_hidden: widths of the text network's hidden layers.
+      dropout: the rate after each hidden layer, in [0, 1).
+      hash_init: standard deviation of the hash layers' first weights and biases.
+      quantization_weight: gamma, of the distance between outputs and codes.
+      balance_weight: eta, of the squared sum of the outputs of all rows.
+      optimizer: of both networks.
+    """
+
+    epochs: int
+    image_hidden: tuple[int, ...]
+    text_hidden: tuple[int, ...]
+    dropout: float
+    hash_init: float
+    quantization_weight: float
+    balance_weight: float
+    optimizer: Optimizer
+
+    def __post_init__(self) -> None:
+        require_positive(self, "epochs", "hash_init")
+        require_not_negative(self, "dropout", "quantization_weight", "balance_weight")
+
+
+def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
+    """Builds DCMH for one config and one data set.
+
+    Args:
+      config: `bits` and the part `dcmh`, with the fields of `Settings`.
+      spec: of data whose "pairs" have `image`, `text` and `labels`.
+
+    Returns:
+      The method; `learned` gives the shared codes B.
+
+    Raises:
+      UserError: the config or the data does not fit.
+    """
+    settings = read_settings(config.dcmh, Settings)
+    require_inputs(spec, "pairs", *MODALITIES)
+    require_labels(spec, "DCMH")
+    hidden = {"image": settings.image_hidden, "text": settings.text_hidden}
+    networks = {
+        modality: HashMLP(config.bits, hidden[modality], settings.dropout, settings.hash_init)
+        for modality in MODALITIES
+    }
+    optimizer = settings.optimizer.over(settings.epochs * spec.steps_per_epoch)
+
+    def init(key: jax.Array) -> HashState:
+        networks_key, outputs_key, training_key = jax.random.split(key, 3)
+        params = init_parameters(networks_key, networks, spec)
+        F, G = jax.random.normal(outputs_key, (2, spec.num_train, config.bits))
+        return HashState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state={modality: optimizer.init(params[modality]) for modality in MODALITIES},
+            key=training_key,
+            buffers={"image": F, "text": G},
+            codes={"pairs": discrete.consensus(F, G)},
+        )
+
+    def network_update(own: str, other: str) -> Update:
+        def step(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
+            rows, where = batch.rows["pairs"], batch.rows["pairs"]["where"]
+            S = similarity.share_label(rows["labels"], batch.corpus["pairs"]["labels"])
+            F, G = state.buffers[own], state.buffers[other]
+            B = read_rows(state.codes["pairs"], rows["index"])
+            keys = row_keys(state, rows["index"])
+            replaced = jnp.sum(read_rows(F, rows["index"]), axis=0, where=where[:, None])
+            outside_batch = jnp.sum(F, axis=0) - parallel.total(replaced)
+            pairs = parallel.total(jnp.sum(where)) * spec.num_train
+
+            def objective(params: dict) -> tuple[jax.Array, tuple]:
+                f = networks[own].apply(params, rows[own], keys)
+                likelihood = losses.pairwise_log_likelihood_loss(
+                    f, G, S, where=where[:, None], reduce_fn=jnp.sum
+                )
+                quantization = losses.quantization_loss(f, B, where=where, reduce_fn=jnp.sum)
+                here = jnp.sum(f, axis=0, where=where[:, None])
+                elsewhere = outside_batch + jax.lax.stop_gradient(parallel.total(here) - here)
+                balance = losses.bit_balance_loss(jnp.stack([here, elsewhere]))
+                separate = likelihood + settings.quantization_weight * quantization
+                joint = settings.balance_weight * balance
+                return (separate + joint) / pairs, (f, separate, joint)
+
+            gradients, (f, separate, joint) = jax.grad(objective, has_aux=True)(state.params[own])
+            state = descend(state, own, parallel.total(gradients), optimizer)
+            state = state.replace(buffers=state.buffers | {own: write_rows(F, rows["index"], f)})
+            # The balance of all rows is known to every device: each counts its share of it.
+            loss = separate + joint / parallel.num_devices()
+            return state, {"loss": (loss, jnp.sum(where) * spec.num_train)}
+
+        return Update(own, "minibatch", step)
+
+    def update_codes(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
+        index, where = batch.rows["pairs"]["index"], batch.rows["pairs"]["where"]
+        F, G = (read_rows(state.buffers[modality], index) for modality in MODALITIES)
+        previous = read_rows(state.codes["pairs"], index)
+        B = discrete.consensus(F, G, previous=previous)
+        flipped = jnp.sum(previous != B, where=where[:, None])
+        state = state.replace(codes={"pairs": write_rows(state.codes["pairs"], index, B)})
+        return state, {"flipped bits": (flipped, jnp.sum(where) * config.bits)}
+
+    def encode(state: HashState, modality: str, inputs: jax.Array) -> jax.Array:
+        return networks[modality].apply(state.params[modality], inputs)
+
+    def learned(state: HashState, modality: str) -> jax.Array:
+        del modality
+        return state.codes["pairs"]
+
+    updates = (
+        network_update("image", "text"),
+        network_update("text", "image"),
+        Update("codes", "full", update_codes),
+    )
+    stages = (Stage("alternate", settings.epochs, updates),)
+    return Method(init=init, stages=stages, encode=encode, learned=learned)

@@ -1,0 +1,68 @@
+"""From labels to similarity: which rows of one side are related to which of the other.
+
+All functions are pure and make an [m, n] block from [m, C] and [n, C] multi-hot labels; callers
+pass one batch against the rest, so that nothing of size n x n need ever exist.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+def _shared_labels(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
+    labels_a, labels_b = jnp.asarray(labels_a, jnp.float32), jnp.asarray(labels_b, jnp.float32)
+    if labels_a.ndim != 2 or labels_b.ndim != 2 or labels_a.shape[1] != labels_b.shape[1]:
+        raise ValueError(
+            "labels are multi-hot matrices over the same classes, "
+            f"not {labels_a.shape} and {labels_b.shape}; make class numbers one-hot first"
+        )
+    return jnp.matmul(labels_a, labels_b.T, precision="highest")
+
+
+def share_label(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
+    """Marks the pairs that share at least one label: S in {0, 1}.
+
+    Args:
+      labels_a: [m, C] multi-hot labels, any real dtype.
+      labels_b: [n, C] multi-hot labels.
+
+    Returns:
+      float32 [m, n]; a row without labels is similar to nothing.
+
+    Raises:
+      ValueError: the labels are not matrices over the same number of classes.
+
+    >>> share_label([[1, 1, 0], [0, 0, 0]], [[0, 1, 0], [0, 0, 1]]).tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
+    """
+    return (_shared_labels(labels_a, labels_b) > 0).astype(jnp.float32)
+
+
+def signed(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
+    """The same as `share_label` with -1 for the pairs that share none: S in {-1, +1}.
+
+    >>> signed([[1, 1, 0]], [[0, 1, 0], [0, 0, 1]]).tolist()
+    [[1.0, -1.0]]
+    """
+    return 2 * share_label(labels_a, labels_b) - 1
+
+
+def cosine(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
+    """The cosine between label vectors, in [0, 1] for multi-hot labels.
+
+    Args:
+      labels_a: [m, C] labels, any real dtype.
+      labels_b: [n, C] labels.
+
+    Returns:
+      float32 [m, n]; 0 for a row without labels.
+
+    >>> cosine([[1, 0]], [[1, 0], [0, 1], [0, 0]]).tolist()
+    [[1.0, 0.0, 0.0]]
+    """
+    shared = _shared_labels(labels_a, labels_b)
+    squared_a = jnp.sum(jnp.square(jnp.asarray(labels_a, jnp.float32)), axis=1)
+    squared_b = jnp.sum(jnp.square(jnp.asarray(labels_b, jnp.float32)), axis=1)
+    squared = squared_a[:, None] * squared_b[None, :]
+    present = squared > 0
+    return jnp.where(present, shared / jnp.sqrt(jnp.where(present, squared, 1)), 0)

@@ -1,0 +1,164 @@
+"""Which rows each step sees, and how they reach the devices.
+
+Row numbers are drawn on the host, once an epoch, from the seed and the place in the training alone:
+the same epoch draws the same rows whether or not the run was interrupted before.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jxhash import parallel
+
+Sources = Mapping[str, Mapping[str, np.ndarray]]
+
+PAIRS = "pairs"
+
+# One call's share of streamed rows: enough steps to hide the dispatch, little beside the data.
+STREAMED_BYTES = 2**26
+
+
+def num_rows(arrays: Mapping[str, np.ndarray]) -> int:
+    """The number of rows that the arrays of a source have in common."""
+    return len(next(iter(arrays.values())))
+
+
+def num_steps(rows: int, batch_size: int) -> int:
+    """The steps that visit each of `rows` rows once."""
+    return -(-rows // batch_size)
+
+
+def epoch_plan(
+    training: Sources, batch_size: int, sampling: str, seed: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """Draws the rows of every step of an epoch.
+
+    The source "pairs" decides the number of steps; its last batch is padded. Other sources are gone
+    through as often as the epoch lasts.
+
+    Args:
+      training: the training arrays of each source.
+      batch_size: rows a step over all devices; made a multiple of the devices by padding.
+      sampling: "shuffled", "fresh" or "in_order" (see `methods.base.Update`).
+      seed: the numbers that name this epoch.
+
+    Returns:
+      For each source int32 [steps, devices, rows a device]; the number of rows marks padding.
+    """
+    steps = num_steps(num_rows(training[PAIRS]), batch_size)
+    wanted = steps * batch_size
+    plan = {}
+    for number, (source, arrays) in enumerate(sorted(training.items())):
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((*seed, number))))
+        rows = num_rows(arrays)
+        order = _one_pass(sampling, generator, rows, steps, batch_size)
+        while source != PAIRS and len(order) < wanted:
+            more = _one_pass(sampling, generator, rows, steps, batch_size)
+            order = np.concatenate([order, more])
+        order = np.pad(order[:wanted], (0, max(0, wanted - len(order))), constant_values=rows)
+        plan[source] = _over_devices(order.reshape(steps, batch_size), rows)
+    return plan
+
+
+def _one_pass(
+    sampling: str, generator: np.random.Generator, rows: int, steps: int, batch_size: int
+) -> np.ndarray:
+    if sampling == "in_order":
+        return np.arange(rows)
+    if sampling == "shuffled":
+        return generator.permutation(rows)
+    size = min(batch_size, rows)
+    drawn = [generator.choice(rows, size, replace=False, shuffle=False) for _ in range(steps)]
+    return np.concatenate(drawn)
+
+
+def _over_devices(drawn: np.ndarray, rows: int) -> np.ndarray:
+    steps, batch = drawn.shape
+    devices = jax.device_count()
+    missing = -batch % devices
+    drawn = np.pad(drawn, ((0, 0), (0, missing)), constant_values=rows)
+    return drawn.reshape(steps, devices, -1).astype(np.int32)
+
+
+def all_rows_plan(training: Sources) -> dict[str, np.ndarray]:
+    """Every row once, in order: for each source int32 [devices, rows a device], padded."""
+    return {
+        source: _over_devices(np.arange(num_rows(arrays))[None], num_rows(arrays))[0]
+        for source, arrays in training.items()
+    }
+
+
+def labels_of(training: Sources) -> dict[str, dict[str, np.ndarray]]:
+    """The part of the training arrays that every step may see whole: the labels."""
+    return {
+        source: {name: array for name, array in arrays.items() if name == "labels"}
+        for source, arrays in training.items()
+    }
+
+
+class Resident:
+    """Training arrays that lie whole on every device; a step picks its rows there."""
+
+    arrays_axis = None
+    steps_per_call = None
+
+    def __init__(self, training: Sources) -> None:
+        self._arrays = parallel.replicate(training)
+
+    def arrays(self, plan: Mapping[str, np.ndarray], first: int) -> Any:
+        """What a call that starts at step `first` is given: the same arrays each time."""
+        del plan, first
+        return self._arrays
+
+    @staticmethod
+    def read(arrays: Mapping[str, jax.Array], index: jax.Array, offset: jax.Array) -> dict:
+        """The rows of one step, within the call; padding reads the last row, to be masked."""
+        del offset
+        return {name: jnp.take(array, index, axis=0, mode="clip") for name, array in arrays.items()}
+
+
+class Streamed:
+    """Training arrays that stay on the host; the rows of a few steps are sent with each call."""
+
+    arrays_axis = 1
+
+    def __init__(self, training: Sources, steps_per_call: int) -> None:
+        self._training = training
+        self.steps_per_call = steps_per_call
+
+    def arrays(self, plan: Mapping[str, np.ndarray], first: int) -> Any:
+        """Reads the rows of the steps from `first` on; a short last block repeats its last step."""
+        steps = len(plan[PAIRS])
+        chosen = np.minimum(np.arange(first, first + self.steps_per_call), steps - 1)
+        return {
+            source: {
+                name: array[np.minimum(plan[source][chosen], len(array) - 1)]
+                for name, array in arrays.items()
+            }
+            for source, arrays in self._training.items()
+        }
+
+    @staticmethod
+    def read(arrays: Mapping[str, jax.Array], index: jax.Array, offset: jax.Array) -> dict:
+        """The rows of one step, within the call."""
+        del index
+        return {name: array[offset] for name, array in arrays.items()}
+
+
+def with_index(arrays: Mapping[str, Any], index: Any, rows: int) -> dict[str, Any]:
+    """The rows of a source as a step sees them: the arrays, `index` and `where`."""
+    return {**arrays, "index": index, "where": index < rows}
+
+
+def place(training: Sources, resident_bytes: float, batch_size: int) -> Resident | Streamed:
+    """Puts the training arrays on the devices where they fit, else prepares to stream them."""
+    size = sum(array.nbytes for arrays in training.values() for array in arrays.values())
+    if size <= resident_bytes:
+        return Resident(training)
+    row = sum(
+        array[:1].nbytes for arrays in training.values() for array in arrays.values()
+    )
+    return Streamed(training, max(1, STREAMED_BYTES // (row * batch_size)))

@@ -1,0 +1,85 @@
+"""Updates compiled into calls over all devices."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jxhash import parallel
+from jxhash.methods.base import Batch, HashState, Metrics, Update
+from jxhash.training.batches import Resident, Streamed, with_index
+
+
+def minibatch_call(
+    updates: tuple[Update, ...], rows: Mapping[str, int], placement: Resident | Streamed
+) -> Callable:
+    """Compiles many minibatch steps of updates that share their batches into one call.
+
+    Args:
+      updates: run one after another on each batch.
+      rows: the number of training rows of each source.
+      placement: says how a step reads its rows.
+
+    Returns:
+      (state, plan, first, end, arrays, corpus) -> (state, history): takes the steps from `first`
+      to before `end` of the plan. The history has (sum, count) of every metric at these steps,
+      and zeros at all others.
+    """
+
+    def call(
+        state: HashState, plan: Any, first: jax.Array, end: jax.Array, arrays: Any, corpus: Any
+    ) -> tuple[HashState, Any]:
+        def one_step(number: jax.Array, state: HashState) -> tuple[HashState, Metrics]:
+            batch_rows = {}
+            for source, index in plan.items():
+                values = placement.read(arrays[source], index[number], number - first)
+                batch_rows[source] = with_index(values, index[number], rows[source])
+            state, metrics = _run(updates, state, Batch(batch_rows, corpus))
+            return state.replace(step=state.step + 1), metrics
+
+        def body(number: jax.Array, carry: tuple) -> tuple:
+            state, metrics = one_step(number, carry[0])
+            return state, jax.tree.map(lambda all, one: all.at[number].set(one), carry[1], metrics)
+
+        steps = len(next(iter(plan.values())))
+        metrics = jax.eval_shape(one_step, first, state)[1]
+        history = jax.tree.map(lambda metric: jnp.zeros((steps,), jnp.float32), metrics)
+        # Where the loop stops is a number, not a shape: one compilation serves every length.
+        return jax.lax.fori_loop(first, end, body, (state, history))
+
+    in_axes = (None, 1, None, None, placement.arrays_axis, None)
+    return parallel.pmapped(call, in_axes=in_axes, donate=(0,))
+
+
+def full_call(update: Update, rows: Mapping[str, int]) -> Callable:
+    """Compiles an update over all training rows into one call.
+
+    Args:
+      update: of kind "full".
+      rows: the number of training rows of each source.
+
+    Returns:
+      (state, plan, corpus) -> (state, metrics).
+    """
+
+    def call(state: HashState, plan: Any, corpus: Any) -> tuple[HashState, Metrics]:
+        batch_rows = {
+            source: with_index(Resident.read(corpus[source], index, 0), index, rows[source])
+            for source, index in plan.items()
+        }
+        return _run((update,), state, Batch(batch_rows, corpus))
+
+    return parallel.pmapped(call, in_axes=(None, 0, None), donate=(0,))
+
+
+def _run(
+    updates: tuple[Update, ...], state: HashState, batch: Batch
+) -> tuple[HashState, Metrics]:
+    metrics = {}
+    for update in updates:
+        state, own = update.step(state, batch)
+        # Beside others, an update's metrics carry its name.
+        prefix = f"{update.name} " if len(updates) > 1 else ""
+        metrics |= {f"{prefix}{name}": values for name, values in own.items()}
+    return state, parallel.total(jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), metrics))

@@ -1,0 +1,337 @@
+"""The engine: runs the stages of any method, and loses nothing when it is stopped.
+
+Each update of a method is compiled into one call over all devices that takes as many steps as fit
+into about half a second. Where a call ends changes no number: the state counts the steps, rows are
+drawn from the seed and the place in the training, and every step's metrics are kept by themselves.
+So a run that is stopped anywhere and started again ends with the same bits.
+"""
+
+import contextlib
+import math
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jxhash import parallel
+from jxhash.configuration import Run
+from jxhash.errors import UserError
+from jxhash.methods.base import Batch, HashState, Method, Spec, Stage, Update
+from jxhash.training import batches, calls
+from jxhash.training.checkpoint import Checkpoints
+from jxhash.training.progress import Bar, MetricsFile
+
+SECONDS_PER_CALL = 0.5
+
+Validate = Callable[[HashState], Mapping[str, float]]
+History = dict[str, np.ndarray]
+
+
+class Preempted(Exception):  # noqa: N818 - an event, not an error
+    """The run was asked to stop (SIGTERM) and has saved; it can be started again."""
+
+
+class TrainingDiverged(UserError):
+    """A loss, or the state, is no longer finite."""
+
+
+class Place(NamedTuple):
+    """The place in a training: all before it is done, nothing from it on.
+
+    The phases of an epoch are numbered in their order; the number after the last is validation.
+    """
+
+    stage: int = 0
+    epoch: int = 0
+    phase: int = 0
+    step: int = 0
+
+
+def make_spec(
+    training: batches.Sources, batch_size: int, vocabulary_size: int | None = None
+) -> Spec:
+    """Describes training arrays to a method."""
+    pairs = training[batches.PAIRS]
+    return Spec(
+        num_train=batches.num_rows(pairs),
+        num_labels=pairs["labels"].shape[1] if "labels" in pairs else 0,
+        inputs={
+            source: {name: (array.shape[1:], array.dtype) for name, array in arrays.items()}
+            for source, arrays in training.items()
+        },
+        steps_per_epoch=batches.num_steps(batches.num_rows(pairs), batch_size),
+        vocabulary_size=vocabulary_size,
+    )
+
+
+def phases_of(stage: Stage) -> list[tuple[Update, ...]]:
+    """The phases of each epoch of a stage, in order: updates that share their batches.
+
+    Raises:
+      ValueError: an interleaved stage holds an update that sees no batches, or repeats one.
+    """
+    if not stage.interleaved:
+        return [(update,) for update in stage.updates for _ in range(update.repeats)]
+    if any(update.kind != "minibatch" or update.repeats != 1 for update in stage.updates):
+        raise ValueError(f"stage {stage.name!r}: only plain minibatch updates can be interleaved")
+    return [stage.updates]
+
+
+def train(
+    method: Method,
+    training: batches.Sources,
+    run: Run,
+    workdir: pathlib.Path,
+    validate: Validate | None = None,
+) -> HashState:
+    """Trains a method to its end, going on from the newest checkpoint where there is one.
+
+    Args:
+      method: what to train.
+      training: for each source its named arrays, on the host, rows first.
+      run: batch size, seed, and how often to validate and save.
+      workdir: where checkpoints and metrics.jsonl go.
+      validate: measures a state on the validation split, every `run.validate_every` epochs of a
+        stage and at its end.
+
+    Returns:
+      The trained state, on every device.
+
+    Raises:
+      TrainingDiverged: a loss, or the state, is NaN or infinite; the last good checkpoint stays.
+      Preempted: SIGTERM came; the state is saved.
+      UserError: a checkpoint is damaged.
+    """
+    with contextlib.closing(Checkpoints(workdir / "checkpoints", run.checkpoint_seconds)) as saved:
+        trainer = _Trainer(method, training, run, saved, MetricsFile(workdir), validate)
+        with _sigterm_event() as stop:
+            return trainer.train(stop)
+
+
+class _Trainer:
+    """One training: the arrays on the devices, the compiled calls, the record."""
+
+    def __init__(
+        self,
+        method: Method,
+        training: batches.Sources,
+        run: Run,
+        checkpoints: Checkpoints,
+        metrics: MetricsFile,
+        validate: Validate | None,
+    ) -> None:
+        self._method, self._training, self._run = method, training, run
+        self._checkpoints, self._metrics, self._validate = checkpoints, metrics, validate
+        self._phases = [phases_of(stage) for stage in method.stages]
+        self._rows = {source: batches.num_rows(arrays) for source, arrays in training.items()}
+        self._placement = batches.place(training, run.resident_gigabytes * 2**30, run.batch_size)
+        self._corpus = parallel.replicate(batches.labels_of(training))
+        self._calls: dict[tuple[Update, ...], Callable] = {}
+        self._steps_at_once: dict[tuple[Update, ...], int] = {}
+
+    def train(self, stop: threading.Event) -> HashState:
+        self._stop = stop
+        state, start, history = self._start()
+        self._metrics.keep(lambda line: tuple(line["place"]) < start[:3])
+        places = list(self._places())
+        steps = sum(self._num_steps(place) for place in places)
+        done = sum(self._num_steps(place) for place in places if place[:3] < start[:3])
+        with contextlib.closing(Bar(steps, done + start.step)) as self._bar:
+            for place in places:
+                if place[:3] < start[:3]:
+                    continue
+                if place[:3] > start[:3]:
+                    start, history = place, {}
+                state = self._run_phase(state, start, history)
+        self._checkpoints.wait()
+        return state
+
+    def _start(self) -> tuple[HashState, Place, History]:
+        key = jax.random.key(self._run.seed)
+        saved = self._checkpoints.restore(jax.eval_shape(self._method.init, key))
+        if saved is None:
+            return parallel.replicate(jax.jit(self._method.init)(key)), Place(), {}
+        state, record = saved
+        history = {name: np.asarray(values) for name, values in record["history"].items()}
+        return parallel.replicate(state), Place(*record["place"]), history
+
+    def _places(self) -> Iterator[Place]:
+        for stage, phases in enumerate(self._phases):
+            for epoch in range(self._method.stages[stage].epochs):
+                for phase in range(len(phases) + 1):
+                    yield Place(stage, epoch, phase)
+
+    def _num_steps(self, place: Place) -> int:
+        phases = self._phases[place.stage]
+        if place.phase == len(phases) or phases[place.phase][0].kind != "minibatch":
+            return 0
+        return batches.num_steps(self._rows[batches.PAIRS], self._run.batch_size)
+
+    def _run_phase(self, state: HashState, place: Place, history: History) -> HashState:
+        phases = self._phases[place.stage]
+        if place.phase == len(phases):
+            self._measure(state, place)
+            return state
+        updates = phases[place.phase]
+        run = {"minibatch": self._minibatches, "full": self._full, "host": self._host}
+        state, history = run[updates[0].kind](state, place, history, updates)
+        self._record(place, _name(updates), _means(history))
+        self._offer_to_save(state, place._replace(phase=place.phase + 1, step=0), {})
+        return state
+
+    def _minibatches(
+        self, state: HashState, place: Place, history: History, updates: tuple[Update, ...]
+    ) -> tuple[HashState, History]:
+        seed = (self._run.seed, *place[:3])
+        size, sampling = self._run.batch_size, updates[0].sampling
+        plan = batches.epoch_plan(self._training, size, sampling, seed)
+        if updates not in self._calls:
+            self._calls[updates] = calls.minibatch_call(updates, self._rows, self._placement)
+        steps = self._num_steps(place)
+        while place.step < steps:
+            end = min(steps, place.step + self._next_steps(updates))
+            state, new = self._timed_call(state, place.step, end, plan, updates)
+            history = {
+                name: np.concatenate([history.get(name, new[name][:0]), new[name]]) for name in new
+            }
+            self._require_finite(history, updates, place)
+            place = place._replace(step=end)
+            if end < steps:
+                self._offer_to_save(state, place, history)
+        return state, history
+
+    def _timed_call(
+        self, state: HashState, first: int, end: int, plan: Any, updates: tuple[Update, ...]
+    ) -> tuple[HashState, History]:
+        arrays = self._placement.arrays(plan, first)
+        started = time.monotonic()
+        state, metrics = self._calls[updates](
+            state, plan, np.int32(first), np.int32(end), arrays, self._corpus
+        )
+        new = {name: np.stack(m, axis=1)[first:end] for name, m in jax.device_get(metrics).items()}
+        seconds_per_step = (time.monotonic() - started) / (end - first)
+        fitting = max(1, int(SECONDS_PER_CALL / seconds_per_step))
+        # The first call also compiles, so its time says little: grow by steps of four.
+        self._steps_at_once[updates] = max(2, min(4 * (end - first), fitting))
+        self._bar.advance(end - first, _name(updates), _means(new).get("loss"))
+        return state, new
+
+    def _next_steps(self, updates: tuple[Update, ...]) -> int:
+        wanted = self._steps_at_once.get(updates, 1)
+        return min(wanted, self._placement.steps_per_call or wanted)
+
+    def _full(
+        self, state: HashState, place: Place, history: History, updates: tuple[Update, ...]
+    ) -> tuple[HashState, History]:
+        del history
+        if updates not in self._calls:
+            self._calls[updates] = calls.full_call(updates[0], self._rows)
+        plan = batches.all_rows_plan(self._training)
+        state, metrics = self._calls[updates](state, plan, self._corpus)
+        return state, self._one_step_history(metrics, updates, place)
+
+    def _host(
+        self, state: HashState, place: Place, history: History, updates: tuple[Update, ...]
+    ) -> tuple[HashState, History]:
+        del history
+        rows = {
+            source: batches.with_index(arrays, np.arange(self._rows[source]), self._rows[source])
+            for source, arrays in self._training.items()
+        }
+        batch = Batch(rows, batches.labels_of(self._training))
+        state, metrics = updates[0].step(jax.device_get(state), batch)
+        return parallel.replicate(state), self._one_step_history(metrics, updates, place)
+
+    def _one_step_history(
+        self, metrics: Any, updates: tuple[Update, ...], place: Place
+    ) -> History:
+        history = {name: np.asarray([m], float) for name, m in jax.device_get(metrics).items()}
+        self._require_finite(history, updates, place)
+        return history
+
+    def _measure(self, state: HashState, place: Place) -> None:
+        every, epochs = self._run.validate_every, self._method.stages[place.stage].epochs
+        at_end = place.epoch + 1 == epochs
+        if self._validate and every and (at_end or (place.epoch + 1) % every == 0):
+            self._record(place, "validation", self._validate(state))
+        if at_end:
+            self._save(state, Place(place.stage + 1), {})
+
+    def _record(self, place: Place, update: str, means: Mapping[str, float]) -> None:
+        stage = self._method.stages[place.stage].name
+        where = {"place": place[:3], "stage": stage, "epoch": place.epoch + 1, "update": update}
+        self._metrics.append({**where, **means})
+
+    def _offer_to_save(self, state: HashState, place: Place, history: History) -> None:
+        if self._stop.is_set():
+            self._save(state, place, history)
+            self._checkpoints.wait()
+            raise Preempted("stopped and saved; the same command goes on from here")
+        if self._checkpoints.due():
+            self._save(state, place, history)
+
+    def _save(self, state: HashState, place: Place, history: History) -> None:
+        if not _is_finite(state):
+            raise TrainingDiverged(_diverged("the state", f"{place} (counted from 0)"))
+        record = {"place": place, "history": {name: h.tolist() for name, h in history.items()}}
+        self._checkpoints.save(state, record)
+
+    def _require_finite(
+        self, history: History, updates: tuple[Update, ...], place: Place
+    ) -> None:
+        for name, values in history.items():
+            bad = np.flatnonzero(~np.isfinite(values[:, 0]))
+            if bad.size:
+                stage = self._method.stages[place.stage].name
+                where = (
+                    f"update {_name(updates)!r}, stage {stage!r}, epoch {place.epoch + 1}, "
+                    f"batch {bad[0] + 1}"
+                )
+                raise TrainingDiverged(_diverged(f"the metric {name!r}", where))
+
+
+def _diverged(what: str, where: str) -> str:
+    return (
+        f"{what} turned NaN or infinite in {where}; the last good checkpoint is kept: lower the "
+        "learning rate, look for outliers among the features, then start in a new workdir"
+    )
+
+
+def _name(updates: tuple[Update, ...]) -> str:
+    return "+".join(update.name for update in updates)
+
+
+def _means(history: History) -> dict[str, float]:
+    sums = {name: values.sum(axis=0, dtype=np.float64) for name, values in history.items()}
+    return {name: float(total / count) if count else math.nan for name, (total, count) in sums.items()}
+
+
+@jax.jit
+def _all_finite(arrays: list[jax.Array]) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays]))
+
+
+def _is_finite(state: HashState) -> bool:
+    leaves = jax.tree.leaves((state.params, state.opt_state, state.model_state, state.buffers))
+    inexact = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return not inexact or bool(_all_finite(inexact))
+
+
+@contextlib.contextmanager
+def _sigterm_event() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets; outside the main thread, where no signal arrives, never set."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGTERM, before)

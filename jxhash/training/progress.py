@@ -1,0 +1,62 @@
+"""What a training says while it runs: a bar on the terminal, lines in metrics.jsonl."""
+
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from jxhash.files import write_atomically
+
+FILE = "metrics.jsonl"
+
+
+class MetricsFile:
+    """The record of a training, one JSON object a line: its place, then its numbers."""
+
+    def __init__(self, workdir: pathlib.Path) -> None:
+        self._path = workdir / FILE
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Adds a line."""
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def keep(self, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Drops the lines that a resumed training will write again, and a line cut short."""
+        kept = [json.dumps(line) + "\n" for line in read_metrics(self._path) if wanted(line)]
+        write_atomically(self._path, "".join(kept).encode())
+
+
+def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Reads a record line by line; a last line that was cut short is passed over."""
+    if not path.exists():
+        return
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+class Bar:
+    """A progress bar over all steps of a training, with the newest loss and the time left."""
+
+    def __init__(self, steps: int, done: int) -> None:
+        # Where nobody watches, a line now and then is enough.
+        pause = 0.2 if sys.stderr.isatty() else 10.0
+        self._bar = tqdm(
+            total=steps, initial=done, unit="step", mininterval=pause, dynamic_ncols=True
+        )
+
+    def advance(self, steps: int, update: str, loss: float | None) -> None:
+        """Moves on by `steps` of the named update."""
+        self._bar.set_description(update, refresh=False)
+        if loss is not None:
+            self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+        self._bar.update(steps)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        self._bar.close()

