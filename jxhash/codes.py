@@ -105,11 +105,11 @@ def hamming_distance(a: Array, b: Array) -> Array:
     >>> hamming_distance(pack(a), pack(a[:1])).tolist()
     [[0], [1]]
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"codes are matrices of one width, not {a.shape} and {b.shape}")
     packed = (a.dtype == np.uint8, b.dtype == np.uint8)
     if any(packed) != all(packed):
         raise TypeError(f"either both sides are packed (uint8) or none: {a.dtype} and {b.dtype}")
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"codes are matrices of one width, not {a.shape} and {b.shape}")
     return _packed_distance(a, b) if all(packed) else _signed_distance(a, b)
 
 
