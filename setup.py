@@ -38,6 +38,7 @@ EXTRAS = {
         "nbformat>=5.10",
         "pytest>=8.0",
         "ruff>=0.9",
+        "scikit-learn>=1.4",
     ],
 }
 

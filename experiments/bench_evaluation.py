@@ -1,0 +1,363 @@
+r"""Times the evaluator beside its rivals, all in one run, and writes the figures as JSON.
+
+    OPENBLAS_NUM_THREADS=1 python experiments/bench_evaluation.py \
+        --out experiments/results/bench_evaluation.json
+
+(one thread for numpy's products, since the loop's are so small that threads only hinder it).
+
+Rivals: the loop over queries that the field's published code shares (rewritten from its
+description), torchmetrics' RetrievalMAP and FAISS' exact binary index (the extras `bench` and
+`search`; what is not installed is left out). Contenders take turns in each round, and a figure is
+the median over rounds; CPU seconds add up all threads, and are what to look at where other work
+shares the machine. The slow ones are timed on a part of the queries and scaled up, which the
+record says. The labels of MIRFLICKR are read where JXHASH_DATA_DIR points to them, else drawn.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jxhash import codes, metrics
+
+TOP_N = (1, 10, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+
+
+class Data(NamedTuple):
+    """Codes in {-1, +1} (int8) and multi-hot labels of both sides."""
+
+    query_codes: np.ndarray
+    database_codes: np.ndarray
+    query_labels: np.ndarray
+    database_labels: np.ndarray
+
+
+def draw_labels(rng: np.random.Generator, rows: int, classes: int, mean: float) -> np.ndarray:
+    """Multi-hot labels, about `mean` a row and no row without, as unequal as 1 / rank."""
+    frequency = 1 / np.arange(1, classes + 1)
+    frequency /= frequency.sum()
+    labels = rng.random((rows, classes)) < np.minimum(frequency * (mean - 1), 1)
+    labels[np.arange(rows), rng.choice(classes, rows, p=frequency)] = True
+    return labels.astype(np.int8)
+
+
+def codes_of(rng: np.random.Generator, labels: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """Codes that know the labels through noise, about as well as published methods' codes do."""
+    centred = labels - labels.mean(axis=0)
+    return codes.sign(centred @ planes + 1.5 * rng.normal(size=(len(labels), planes.shape[1])))
+
+
+def make_data(queries: np.ndarray, database: np.ndarray, num_bits: int) -> Data:
+    """Codes for given labels."""
+    rng = np.random.default_rng(num_bits)
+    planes = rng.normal(size=(queries.shape[1], num_bits))
+    return Data(codes_of(rng, queries, planes), codes_of(rng, database, planes), queries, database)
+
+
+def mirflickr_labels() -> tuple[np.ndarray, np.ndarray, str]:
+    """The labels of 2,000 queries and 18,015 items, and where they come from."""
+    rng = np.random.default_rng(0)
+    folder = os.environ.get("JXHASH_DATA_DIR")
+    if folder:
+        labels = np.load(Path(folder) / "mirflickr25k" / "text_labels.npz")["labels"]
+        labels, source = labels[rng.permutation(len(labels))].astype(np.int8), "MIRFLICKR-25K"
+    else:
+        labels, source = draw_labels(rng, 20015, 24, 3.8), "drawn"
+    return labels[:2000], labels[2000:], source
+
+
+def evaluate(data: Data) -> dict:
+    """Everything a report holds that binary relevance gives, from codes and labels as they come."""
+    found = metrics.distance_histogram(*data)
+    ks = [k for k in TOP_N if k <= len(data.database_codes)]
+    return {
+        "MAP": metrics.mean_average_precision(found),
+        "precision-recall": metrics.precision_recall_curve(found),
+        "top-N precision": metrics.precision_at(found, ks),
+        "top-N recall": metrics.recall_at(found, ks),
+        "lookup precision": metrics.lookup_precision(found),
+    }
+
+
+def evaluate_graded(data: Data) -> float:
+    """NDCG, by the number of shared labels."""
+    return metrics.ndcg(metrics.distance_histogram(*data, graded=True))
+
+
+def evaluate_with_jax(data: Data) -> float:
+    """MAP through the JAX form, whatever the machine."""
+    return metrics.mean_average_precision(_jitted_histogram(*data))
+
+
+_jitted_histogram = jax.jit(metrics.distance_histogram)
+
+
+def loop_over_queries(data: Data) -> float:
+    """MAP as published code computes it, one query after the other."""
+    query_codes, database_codes = (np.asarray(side, np.float32) for side in data[:2])
+    query_labels, database_labels = (np.asarray(side, np.float32) for side in data[2:])
+    num_bits = query_codes.shape[1]
+    total = 0.0
+    for code, label in zip(query_codes, query_labels, strict=True):
+        relevant = (database_labels @ label > 0).astype(np.float32)
+        number = int(relevant.sum())
+        if number == 0:
+            continue
+        distances = 0.5 * (num_bits - database_codes @ code)
+        ranked = relevant[np.argsort(distances, kind="stable")]
+        positions = np.flatnonzero(ranked) + 1.0
+        total += np.mean(np.arange(1, number + 1) / positions)
+    return total / len(query_codes)
+
+
+def torchmetrics_map(data: Data) -> float:
+    """MAP by torchmetrics, which wants a score and a target for every pair."""
+    import torch
+    from torchmetrics.retrieval import RetrievalMAP
+
+    metric = RetrievalMAP()
+    scores = -torch.from_numpy(codes.hamming_distance(data.query_codes, data.database_codes))
+    target = torch.from_numpy(metrics.shared_labels(data.query_labels, data.database_labels) > 0)
+    rows = torch.arange(len(scores))[:, None].expand(scores.shape)
+    metric.update(scores.float().ravel(), target.ravel(), rows.ravel())
+    return float(metric.compute())
+
+
+def faiss_search(data: Data) -> np.ndarray:
+    """The distances of FAISS' 100 nearest, index building included."""
+    import faiss
+
+    index = faiss.IndexBinaryFlat(data.database_codes.shape[1])
+    index.add(codes.pack(data.database_codes))
+    return index.search(codes.pack(data.query_codes), 100)[0]
+
+
+def installed(package: str) -> str | None:
+    """The version of a package, None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+class Contender(NamedTuple):
+    """A function to time, on so many of the queries (all without a number)."""
+
+    run: Callable[[Data], object]
+    queries: int | None = None
+
+
+def contenders(loop_queries: int) -> dict[str, Contender]:
+    """Ours, and the rivals that are installed."""
+    found = {
+        "jxhash": Contender(evaluate),
+        "jxhash, graded (NDCG)": Contender(evaluate_graded),
+        "jxhash, JAX form (MAP)": Contender(evaluate_with_jax),
+        "loop over queries (MAP)": Contender(loop_over_queries, loop_queries),
+    }
+    if installed("torchmetrics"):
+        found["torchmetrics RetrievalMAP"] = Contender(torchmetrics_map, loop_queries // 4)
+    if installed("faiss-cpu"):
+        found["FAISS IndexBinaryFlat, top 100"] = Contender(faiss_search)
+    return found
+
+
+def compare(data: Data, rounds: int, loop_queries: int) -> dict:
+    """Seconds of each contender, for all queries."""
+    parts = {}
+    for name, contender in contenders(loop_queries).items():
+        part = data
+        if contender.queries:
+            part = data._replace(
+                query_codes=data.query_codes[: contender.queries],
+                query_labels=data.query_labels[: contender.queries],
+            )
+        contender.run(part)
+        parts[name] = contender.run, part
+    seconds = {name: [] for name in parts}
+    for _ in range(rounds):
+        for name, (run, part) in parts.items():
+            scale = len(data.query_codes) / len(part.query_codes)
+            seconds[name].append(scale * np.array(timed(run, part)))
+    wall, cpu = (
+        {name: float(np.median(times, axis=0)[clock]) for name, times in seconds.items()}
+        for clock in (0, 1)
+    )
+    loop = "loop over queries (MAP)"
+    return {
+        "queries": len(data.query_codes),
+        "database": len(data.database_codes),
+        "classes": data.query_labels.shape[1],
+        "bits": data.query_codes.shape[1],
+        "seconds": wall,
+        "CPU seconds": cpu,
+        "least seconds": {name: float(np.min(times, axis=0)[0]) for name, times in seconds.items()},
+        "timed on queries": {name: len(part.query_codes) for name, (_, part) in parts.items()},
+        "times faster than the loop": wall[loop] / wall["jxhash"],
+        "times less CPU than the loop": cpu[loop] / cpu["jxhash"],
+        "peak MB above the inputs": peak_memory(data),
+        "MAP": evaluate(data)["MAP"],
+    }
+
+
+def timed(run: Callable[[Data], object], data: Data) -> tuple[float, float]:
+    """The seconds and the CPU seconds of a call."""
+    time.sleep(0.2)  # until the idle threads of the call before have stopped waiting actively
+    wall, cpu = time.perf_counter(), time.process_time()
+    run(data)
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def peak_memory(data: Data) -> float | None:
+    """The megabytes that a process's first evaluation adds to its inputs at its peak; Linux only.
+
+    It runs in a process of its own, whose memory no earlier call has grown, and so counts what is
+    loaded for the first call as well.
+    """
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_memory_here, (data,))
+
+
+def _peak_memory_here(data: Data) -> float:
+    def kilobytes(field: str) -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split(f"{field}:")[1].split()[0])
+
+    Path("/proc/self/clear_refs").write_text("5")
+    before = kilobytes("VmRSS")
+    evaluate(data)
+    return (kilobytes("VmHWM") - before) / 1024
+
+
+def median_seconds(data: Data, rounds: int) -> dict:
+    """The median times of an evaluation that has been made once before."""
+    evaluate(data)
+    wall, cpu = np.median([timed(evaluate, data) for _ in range(rounds)], axis=0)
+    return {"seconds": float(wall), "CPU seconds": float(cpu)}
+
+
+def check(data: Data) -> dict:
+    """Whether the timed contenders mean the same thing, on some of the queries."""
+    part = data._replace(query_codes=data.query_codes[:50], query_labels=data.query_labels[:50])
+    distances = codes.hamming_distance(part.query_codes, part.database_codes)
+    relevance = metrics.shared_labels(part.query_labels, part.database_labels)
+    in_order = metrics.ranked_relevance(distances, relevance, ties="database_order")
+    loop = loop_over_queries(part)
+    record = {
+        "MAP of the loop": loop,
+        "MAP in database order": metrics.mean_average_precision(in_order),
+        "MAP expected over ties": evaluate(part)["MAP"],
+    }
+    assert abs(record["MAP in database order"] - loop) < 1e-6, record
+    if installed("faiss-cpu"):
+        np.testing.assert_array_equal(np.sort(distances, axis=1)[:, :100], faiss_search(part))
+        record["FAISS distances"] = "equal"
+    return record
+
+
+def machine() -> dict:
+    """What the figures were measured on."""
+    cpu = platform.processor()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text().splitlines()
+        names = [line.split(": ", 1)[1] for line in lines if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    packages = ("numpy", "jax", "numba", "torch", "torchmetrics", "faiss-cpu")
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "backend": jax.default_backend(),
+        "python": platform.python_version(),
+        "threads": {
+            name: os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+        },
+        "packages": {name: installed(name) for name in packages},
+        "load average": os.getloadavg(),
+    }
+
+
+def main() -> None:
+    """Runs all comparisons and writes the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each contender is timed")
+    arguments = parser.parse_args()
+
+    rng = np.random.default_rng(1)
+    record = {"command": shlex.join(["python", *sys.argv]), "machine": machine()}
+
+    queries, database, source = mirflickr_labels()
+    mirflickr = make_data(queries, database, 64)
+    start = time.perf_counter()
+    evaluate(mirflickr)
+    record["first call in the process, seconds"] = time.perf_counter() - start
+    record["check"] = check(mirflickr)
+    record["MIRFLICKR size"] = {
+        "labels": source,
+        **compare(mirflickr, arguments.rounds, loop_queries=200),
+    }
+    show(record["MIRFLICKR size"], "MIRFLICKR size")
+
+    for name, num_queries, num_items, classes, mean in (
+        ("NUS-WIDE size", 2100, 193_734, 21, 2.4),
+        ("COCO size", 5000, 117_218, 80, 2.9),
+    ):
+        labels = draw_labels(rng, num_queries + num_items, classes, mean)
+        data = make_data(labels[:num_queries], labels[num_queries:], 64)
+        record[name] = {
+            "labels": f"drawn, {labels.sum(axis=1).mean():.2f} a row",
+            **compare(data, max(3, arguments.rounds // 2), loop_queries=40),
+        }
+        show(record[name], name)
+
+    labels = draw_labels(rng, 1_001_000, 24, 3.8)
+    million = make_data(labels[:1000], labels[1000:], 64)
+    record["1,000 queries, 1,000,000 items, 64 bits"] = {
+        **median_seconds(million, arguments.rounds),
+        "peak MB above the inputs": peak_memory(million),
+    }
+    record["by database rows (1,000 queries, 64 bits)"] = {
+        rows: median_seconds(
+            million._replace(
+                database_codes=million.database_codes[:rows],
+                database_labels=million.database_labels[:rows],
+            ),
+            arguments.rounds,
+        )
+        for rows in (62_500, 125_000, 250_000, 500_000, 1_000_000)
+    }
+    record["by bits (MIRFLICKR size)"] = {
+        num_bits: median_seconds(make_data(queries, database, num_bits), 5 * arguments.rounds)
+        for num_bits in (16, 32, 64, 128)
+    }
+    record["machine"]["load average at the end"] = os.getloadavg()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps({key: record[key] for key in list(record)[-3:]}, indent=1))
+
+
+def show(record: dict, name: str) -> None:
+    """Prints one comparison."""
+    print(f"{name}: {record['times faster than the loop']:.0f} times faster than the loop")
+    for contender, seconds in record["seconds"].items():
+        cpu = record["CPU seconds"][contender]
+        print(f"  {contender:32s} {1000 * seconds:10.1f} ms {1000 * cpu:10.1f} CPU-ms")
+    print(f"  peak memory above the inputs: {record['peak MB above the inputs']} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Measures of retrieval, exact under ties, from codes and labels of any framework."""
+
+from jxhash.metrics import per_query
+from jxhash.metrics.confidence import Comparison, Interval, bootstrap_interval, paired_comparison
+from jxhash.metrics.histogram import (
+    Histogram,
+    block_histogram,
+    distance_histogram,
+    join,
+    random_ranking,
+)
+from jxhash.metrics.measures import (
+    PrecisionRecall,
+    hit_rate_at,
+    lookup_precision,
+    lookup_recall,
+    lookup_success,
+    mean_average_precision,
+    mean_over_queries,
+    ndcg,
+    precision_at,
+    precision_recall_curve,
+    recall_at,
+)
+from jxhash.metrics.per_query import average_precision, first_relevant_precision
+from jxhash.metrics.ranking import measure_ranking, query_blocks, ranked_relevance, shared_labels
+
+__all__ = [
+    "Comparison",
+    "Histogram",
+    "Interval",
+    "PrecisionRecall",
+    "average_precision",
+    "block_histogram",
+    "bootstrap_interval",
+    "distance_histogram",
+    "first_relevant_precision",
+    "hit_rate_at",
+    "join",
+    "lookup_precision",
+    "lookup_recall",
+    "lookup_success",
+    "mean_average_precision",
+    "mean_over_queries",
+    "measure_ranking",
+    "ndcg",
+    "paired_comparison",
+    "per_query",
+    "precision_at",
+    "precision_recall_curve",
+    "query_blocks",
+    "random_ranking",
+    "ranked_relevance",
+    "recall_at",
+    "shared_labels",
+]
