@@ -1,0 +1,160 @@
+"""Discrete steps that have a solution in closed form."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jxhash import codes, parallel
+from jxhash.discrete import _checks
+
+
+@jax.jit
+def _consensus(outputs: tuple[jax.Array, ...], previous: jax.Array | None) -> jax.Array:
+    return codes.sign(sum(outputs), previous)
+
+
+def consensus(*outputs: ArrayLike, previous: ArrayLike | None = None) -> jax.Array:
+    r"""The codes nearest to all outputs at once: the signs of their sum.
+
+    Jiang and Li, Deep Cross-Modal Hashing, CVPR 2017, the step for B; Yang et al., Pairwise
+    Relationship Guided Deep Hashing, AAAI 2017. Minimises, over all codes,
+
+    .. math:: \sum_s \lVert B - U^s \rVert^2
+
+    Args:
+      *outputs: [n, K] real-valued outputs, one array a modality.
+      previous: [n, K] codes that a bit keeps where the outputs cancel; +1 without them.
+
+    Returns:
+      int8 codes [n, K] in {-1, +1}.
+
+    Raises:
+      ValueError: there are no outputs, or their shapes differ.
+
+    >>> consensus(jnp.array([[0.5, -2.0]]), jnp.array([[-0.1, 1.0]])).tolist()
+    [[1, -1]]
+    """
+    if not outputs:
+        raise ValueError("consensus takes the outputs of one modality at least")
+    arrays = tuple(_checks.matrix("outputs", x) for x in outputs)
+    for other in arrays[1:]:
+        _checks.same_shape(outputs=arrays[0], others=other)
+    if previous is not None:
+        _checks.same_shape(outputs=arrays[0], previous=previous)
+        previous = jnp.asarray(previous)
+    return _consensus(arrays, previous)
+
+
+@jax.jit
+def _trace_step(
+    outputs: jax.Array,
+    other_codes: jax.Array,
+    similarity: jax.Array,
+    eta: ArrayLike,
+    previous: jax.Array | None,
+) -> jax.Array:
+    agreement = jnp.matmul(similarity, other_codes, precision="highest")
+    return codes.sign(agreement + 2 * eta * outputs, previous)
+
+
+def trace_step(
+    outputs: ArrayLike,
+    other_codes: ArrayLike,
+    similarity: ArrayLike,
+    *,
+    eta: ArrayLike,
+    previous: ArrayLike | None = None,
+) -> jax.Array:
+    r"""The codes of one modality given the codes of the other: sign(S H + 2 eta F).
+
+    Shen et al., Deep Binaries: Encoding Semantic-Rich Cues for Efficient Textual-Visual Cross
+    Retrieval, ICCV 2017. Minimises, over all codes,
+
+    .. math:: -\sum_{ij} S_{ij} \langle b_i, h_j \rangle + \eta \lVert B - F \rVert^2
+
+    which falls apart into single bits, so no coordinate descent is needed; taking turns with the
+    other modality (which passes the transposed similarity) never increases the sum for both.
+    Without negative similarities the best codes are all alike: take `similarity.signed`.
+
+    Args:
+      outputs: [m, K] real-valued outputs F of this modality.
+      other_codes: [n, K] codes H of the other.
+      similarity: [m, n], negative where a pair is dissimilar; any real dtype.
+      eta: the weight of the outputs; entries of S H go up to n, so a fraction of n.
+      previous: [m, K] codes that a bit keeps at a tie; +1 without them.
+
+    Returns:
+      int8 codes [m, K] in {-1, +1}.
+
+    Raises:
+      ValueError: the shapes do not match.
+
+    >>> outputs, other, similarity = jnp.array([[-1.0]]), jnp.array([[1]]), jnp.array([[1]])
+    >>> trace_step(outputs, other, similarity, eta=0.3).tolist()
+    [[1]]
+    >>> trace_step(outputs, other, similarity, eta=0.6).tolist()
+    [[-1]]
+    """
+    outputs, other = _checks.matrix("outputs", outputs), _checks.matrix("other_codes", other_codes)
+    similarity = _checks.matrix("similarity", similarity)
+    if outputs.shape[1] != other.shape[1]:
+        raise ValueError(
+            "outputs and other_codes have one width, "
+            f"not the shapes {outputs.shape} and {other.shape}"
+        )
+    if similarity.shape != (len(outputs), len(other)):
+        raise ValueError(
+            f"similarity has one value a pair, {(len(outputs), len(other))}, "
+            f"not the shape {similarity.shape}; one of the modalities passes its transpose"
+        )
+    if previous is not None:
+        _checks.same_shape(outputs=outputs, previous=previous)
+        previous = jnp.asarray(previous)
+    return _trace_step(outputs, other, similarity, eta, previous)
+
+
+def reconstruct(labels: ArrayLike, bits: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
+    r"""For each sample the mean of all bits, weighted by the number of labels shared with it.
+
+    Chen et al., Dual Deep Neural Networks Cross-Modal Hashing, AAAI 2018, code reconstruction.
+    Minimises, over all real R, of which the rows with labels are
+
+    .. math:: \sum_{ij} \langle l_i, l_j \rangle \, \lVert r_i - b_j \rVert^2, \quad
+              r_i = \frac{l_i L^\top B}{l_i L^\top 1}
+
+    in time and memory linear in n. Inside `parallel.pmapped` the rows of all devices take part.
+
+    Args:
+      labels: [n, C] multi-hot labels of any real dtype, not negative.
+      bits: [n, K] bits in {0, 1}, any real dtype.
+      where: boolean [n]; a row that is False takes no part and keeps its own bits.
+
+    Returns:
+      float32 [n, K] in [0, 1]; a row without labels keeps its own bits.
+
+    Raises:
+      TypeError: `where` is not boolean.
+      ValueError: the shapes do not match.
+
+    >>> labels = jnp.array([[1, 0], [1, 0], [0, 1]])
+    >>> reconstruct(labels, jnp.array([[1, 0], [0, 0], [1, 1]])).tolist()
+    [[0.5, 0.0], [0.5, 0.0], [1.0, 1.0]]
+    """
+    labels, bits = _checks.matrix("labels", labels), _checks.matrix("bits", bits)
+    if len(labels) != len(bits):
+        raise ValueError(
+            f"labels and bits have as many rows, not the shapes {labels.shape} and {bits.shape}"
+        )
+    return _reconstruct(labels, bits, _checks.counted(where, len(bits)))
+
+
+@jax.jit
+def _reconstruct(labels: jax.Array, bits: jax.Array, where: jax.Array) -> jax.Array:
+    labels = jnp.where(where[:, None], labels, 0)
+    kept = jnp.where(where[:, None], bits, 0)
+    sums, counts = parallel.total(
+        (jnp.matmul(labels.T, kept, precision="highest"), jnp.sum(labels, axis=0))
+    )
+    shared = jnp.matmul(labels, counts, precision="highest")[:, None]
+    means = jnp.matmul(labels, sums, precision="highest") / jnp.where(shared > 0, shared, 1)
+    return jnp.where(shared > 0, means, bits)

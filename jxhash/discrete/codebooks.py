@@ -1,0 +1,295 @@
+"""Composite quantization: points as sums of one codeword from each of several codebooks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jxhash import parallel
+from jxhash.discrete import _checks
+from jxhash.discrete.anchors import kmeans
+
+# Points whose distances to one codebook are held at a time.
+_BLOCK = 4096
+
+
+def _check_codebooks(codebooks: ArrayLike, width: int) -> jax.Array:
+    codebooks = jnp.asarray(codebooks)
+    if codebooks.ndim != 3 or codebooks.shape[2] != width:
+        raise ValueError(
+            f"codebooks has the shape [codebooks, codewords, {width}], not {codebooks.shape}"
+        )
+    return codebooks.astype(jnp.promote_types(codebooks.dtype, jnp.float32))
+
+
+def _check_assignments(assignments: ArrayLike, num_codebooks: int | None = None) -> jax.Array:
+    assignments = jnp.asarray(assignments)
+    if not jnp.issubdtype(assignments.dtype, jnp.integer):
+        raise TypeError(f"assignments are numbers of codewords, not {assignments.dtype}")
+    if assignments.ndim != 2 or num_codebooks not in (None, assignments.shape[1]):
+        raise ValueError(
+            f"assignments has a column a codebook ({num_codebooks or 'any number'}), "
+            f"not the shape {assignments.shape}"
+        )
+    return assignments.astype(jnp.int32)
+
+
+@functools.partial(jax.jit, static_argnames="sweeps")
+def _icm(
+    points: jax.Array,
+    codebooks: jax.Array,
+    key: jax.Array | None,
+    sweeps: int,
+    previous: jax.Array,
+) -> jax.Array:
+    num_codebooks = len(codebooks)
+    order = jnp.tile(jnp.arange(num_codebooks)[None, :], (sweeps, 1))
+    if key is not None:
+        order = jax.random.permutation(key, order, axis=1, independent=True)
+    norms = jnp.sum(jnp.square(codebooks), axis=2)
+
+    def codeword(book: jax.Array, word: jax.Array) -> jax.Array:
+        return jnp.where(word < 0, 0, codebooks[book, word])
+
+    def assign(row: tuple[jax.Array, jax.Array]) -> jax.Array:
+        point, words = row
+        chosen = jax.vmap(codeword)(jnp.arange(num_codebooks), words)
+
+        def update(state: tuple, book: jax.Array) -> tuple[tuple, None]:
+            residual, words = state
+            old = words[book]
+            residual = residual + codeword(book, old)
+            products = jnp.matmul(codebooks[book], residual, precision="highest")
+            costs = norms[book] - 2 * products
+            best = jnp.argmin(costs).astype(jnp.int32)
+            better = (old < 0) | (costs[best] < costs[old])
+            word = jnp.where(better, best, old)
+            return (residual - codeword(book, word), words.at[book].set(word)), None
+
+        start = (point - jnp.sum(chosen, axis=0), words)
+        return jax.lax.scan(update, start, order.reshape(-1))[0][1]
+
+    return jax.lax.map(assign, (points, previous), batch_size=min(_BLOCK, len(points)))
+
+
+def icm(
+    points: ArrayLike,
+    codebooks: ArrayLike,
+    *,
+    key: jax.Array | None = None,
+    sweeps: int = 1,
+    previous: ArrayLike | None = None,
+) -> jax.Array:
+    r"""Chooses a codeword from each codebook so that their sum is near the point.
+
+    Iterated conditional modes: one codebook after the other, given the choices in the rest. Cao et
+    al., Collective Deep Quantization, AAAI 2017. From `previous` on, no update increases
+
+    .. math:: \sum_i \Bigl\lVert x_i - \sum_m C_{m, b_{im}} \Bigr\rVert^2
+
+    Args:
+      points: [n, R] real-valued outputs.
+      codebooks: [M, W, R], M codebooks of W codewords each.
+      key: draws the order of the codebooks anew for each sweep; None goes from first to last.
+      sweeps: how often to go over all codebooks.
+      previous: [n, M] choices to start from, kept at a tie. Without them a codebook adds nothing
+        until its turn in the first sweep, as in the published code, and the first codeword wins.
+
+    Returns:
+      int32 [n, M], the number of the codeword in each codebook.
+
+    Raises:
+      TypeError: `previous` is not of integers.
+      ValueError: the shapes do not match.
+
+    >>> codebooks = jnp.array([[[0.0], [10.0]], [[0.0], [1.0]]])
+    >>> icm(jnp.array([[11.2], [0.4]]), codebooks).tolist()
+    [[1, 1], [0, 0]]
+    """
+    points = _checks.matrix("points", points)
+    codebooks = _check_codebooks(codebooks, points.shape[1])
+    if previous is None:
+        start = jnp.full((len(points), len(codebooks)), -1, jnp.int32)
+    else:
+        start = _check_assignments(previous, len(codebooks))
+        if len(start) != len(points):
+            raise ValueError(
+                "points and previous have as many rows, "
+                f"not the shapes {points.shape} and {start.shape}"
+            )
+    return _icm(points, codebooks, key, sweeps, start)
+
+
+def fit_codebooks(
+    points: ArrayLike,
+    assignments: ArrayLike,
+    num_codewords: int,
+    *,
+    ridge: ArrayLike = 1e-3,
+    where: ArrayLike | None = None,
+) -> jax.Array:
+    r"""The codebooks that fit points best, given which codewords each point is the sum of.
+
+    Cao et al., Collective Deep Quantization, AAAI 2017. With H the assignments as rows of zeros
+    and ones, it minimises over all codebooks
+
+    .. math:: \lVert X - H C \rVert^2 + \mathrm{ridge} \, \lVert C \rVert^2
+
+    The ridge decides what the points leave open: with several codebooks, a constant moved from one
+    to another changes nothing. Inside `parallel.pmapped` the points of all devices take part.
+
+    Args:
+      points: [n, R] real-valued outputs.
+      assignments: [n, M] numbers of codewords, any integer dtype.
+      num_codewords: W, the codewords of a codebook.
+      ridge: the weight of the codewords' own size, above 0.
+      where: boolean [n]; a row that is False takes no part.
+
+    Returns:
+      float32 [M, W, R]; a codeword that no point uses is 0.
+
+    Raises:
+      TypeError: `assignments` are not integers, `where` is not boolean.
+      ValueError: the shapes do not match.
+
+    >>> points = jnp.array([[1.0], [3.0], [8.0]])
+    >>> fit_codebooks(points, jnp.array([[0], [0], [1]]), 2, ridge=1e-6).round(3).tolist()
+    [[[2.0], [8.0]]]
+    """
+    points = _checks.matrix("points", points)
+    assignments = _check_assignments(assignments)
+    if len(points) != len(assignments):
+        raise ValueError(
+            "points and assignments have as many rows, "
+            f"not the shapes {points.shape} and {assignments.shape}"
+        )
+    where = _checks.counted(where, len(points))
+    return _fit_codebooks(points, assignments, num_codewords, ridge, where)
+
+
+@functools.partial(jax.jit, static_argnames="num_codewords")
+def _fit_codebooks(
+    points: jax.Array,
+    assignments: jax.Array,
+    num_codewords: int,
+    ridge: ArrayLike,
+    where: jax.Array,
+) -> jax.Array:
+    num_codebooks = assignments.shape[1]
+    size = num_codebooks * num_codewords
+    slots = assignments + num_codewords * jnp.arange(num_codebooks)[None, :]
+    ones = jnp.broadcast_to(where[:, None, None], (*slots.shape, num_codebooks))
+    together = jnp.zeros((size, size), points.dtype)
+    together = together.at[slots[:, :, None], slots[:, None, :]].add(ones.astype(points.dtype))
+    shares = jnp.broadcast_to(
+        jnp.where(where[:, None], points, 0)[:, None, :], (*slots.shape, points.shape[1])
+    )
+    sums = jnp.zeros((size, points.shape[1]), points.dtype).at[slots].add(shares)
+    together, sums = parallel.total((together, sums))
+    # Counts have null directions that a triangular solver in float32 may take for negative ones.
+    values, vectors = jnp.linalg.eigh(together)
+    inverse = 1 / (jnp.maximum(values, 0) + ridge)
+    along = jnp.matmul(vectors.T, sums, precision="highest") * inverse[:, None]
+    solution = jnp.matmul(vectors, along, precision="highest")
+    used = jnp.diagonal(together) > 0
+    return jnp.where(used[:, None], solution, 0).reshape(num_codebooks, num_codewords, -1)
+
+
+def decode(assignments: ArrayLike, codebooks: ArrayLike) -> jax.Array:
+    """The sums of the chosen codewords.
+
+    Args:
+      assignments: [n, M] numbers of codewords, any integer dtype.
+      codebooks: [M, W, R].
+
+    Returns:
+      [n, R].
+
+    Raises:
+      TypeError: `assignments` are not integers.
+      ValueError: the shapes do not match.
+
+    >>> decode(jnp.array([[1, 0]]), jnp.array([[[0.0], [10.0]], [[2.0], [1.0]]])).tolist()
+    [[12.0]]
+    """
+    codebooks = _check_codebooks(codebooks, np.shape(codebooks)[-1])
+    assignments = _check_assignments(assignments, len(codebooks))
+    books = jnp.arange(len(codebooks))[None, :]
+    return jnp.sum(codebooks[books, assignments], axis=1)
+
+
+def quantized_inner_products(
+    queries: ArrayLike, assignments: ArrayLike, codebooks: ArrayLike
+) -> jax.Array:
+    r"""Inner products of real-valued queries with quantized points, read from tables.
+
+    Asymmetric quantizer distance of Cao et al., Collective Deep Quantization, AAAI 2017: M W R
+    products a query, then M additions a point. Larger is nearer.
+
+    .. math:: \langle q, \sum_m C_{m, b_m} \rangle = \sum_m \langle q, C_{m, b_m} \rangle
+
+    Args:
+      queries: [q, R] real-valued outputs.
+      assignments: [n, M] numbers of codewords, any integer dtype.
+      codebooks: [M, W, R].
+
+    Returns:
+      [q, n].
+
+    Raises:
+      TypeError: `assignments` are not integers.
+      ValueError: the shapes do not match.
+
+    >>> codebooks = jnp.array([[[0.0], [10.0]], [[2.0], [1.0]]])
+    >>> quantized_inner_products(jnp.array([[0.5]]), jnp.array([[1, 0]]), codebooks).tolist()
+    [[6.0]]
+    """
+    queries = _checks.matrix("queries", queries)
+    codebooks = _check_codebooks(codebooks, queries.shape[1])
+    assignments = _check_assignments(assignments, len(codebooks))
+    tables = jnp.einsum("qr,mwr->mqw", queries, codebooks, precision="highest")
+    total = jnp.zeros((len(queries), len(assignments)), tables.dtype)
+    for book, table in enumerate(tables):
+        total = total + table[:, assignments[:, book]]
+    return total
+
+
+def product_codebooks(
+    key: jax.Array, points: ArrayLike, num_codebooks: int, num_codewords: int, *, steps: int = 20
+) -> jax.Array:
+    """First codebooks: each covers its own part of the dimensions, by k-means, and is 0 elsewhere.
+
+    The start of Cao et al., Collective Deep Quantization, AAAI 2017.
+
+    Args:
+      key: draws the first centres.
+      points: [n, R] real-valued outputs.
+      num_codebooks: M, which divides R.
+      num_codewords: W.
+      steps: how often k-means moves its centres.
+
+    Returns:
+      float32 [M, W, R].
+
+    Raises:
+      ValueError: R is not a multiple of M, or there are no points.
+
+    >>> points = jnp.array([[0.0, 1.0], [5.0, 1.0]])
+    >>> product_codebooks(jax.random.key(0), points, 2, 1).tolist()
+    [[[2.5, 0.0]], [[0.0, 1.0]]]
+    """
+    points = _checks.matrix("points", points)
+    if points.shape[1] % num_codebooks:
+        raise ValueError(
+            f"num_codebooks={num_codebooks} does not divide the {points.shape[1]} dimensions "
+            "of points"
+        )
+    part = points.shape[1] // num_codebooks
+    books = jnp.zeros((num_codebooks, num_codewords, points.shape[1]), points.dtype)
+    for book, subkey in enumerate(jax.random.split(key, num_codebooks)):
+        columns = slice(book * part, (book + 1) * part)
+        centres = kmeans(subkey, points[:, columns], num_codewords, steps=steps)
+        books = books.at[book, :, columns].set(centres)
+    return books

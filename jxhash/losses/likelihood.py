@@ -1,0 +1,239 @@
+"""Losses that are negative log-likelihoods of Bernoulli variables: pairs, and bits."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jxhash.losses import _contract, _pairs
+from jxhash.losses._contract import ReduceFn
+from jxhash.losses._pairs import PairLoss
+from jxhash.similarity import share_label
+
+
+@jax.custom_jvp
+def _negative_log_likelihood(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    # softplus(x) - t x, arranged so that both terms are positive: nothing cancels or overflows.
+    distance = jnp.where(logits >= 0, (1 - targets) * logits, -targets * logits)
+    return jnp.log1p(jnp.exp(-jnp.abs(logits))) + distance
+
+
+def _residual(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    # sigmoid(x) - t from the same exponential as the value, again without a cancellation.
+    decay = jnp.exp(-jnp.abs(logits))
+    positive = logits >= 0
+    towards_zero = (1 - targets) * jnp.where(positive, 1, decay)
+    towards_one = targets * jnp.where(positive, decay, 1)
+    return (towards_zero - towards_one) / (1 + decay)
+
+
+_negative_log_likelihood.defjvps(
+    lambda tangent, _, logits, targets: tangent * _residual(logits, targets),
+    lambda tangent, _, logits, targets: -tangent * logits,
+)
+
+
+def _scaled(
+    u: jax.Array, v: jax.Array, scale: ArrayLike, clip: ArrayLike | None
+) -> tuple[jax.Array, jax.Array]:
+    # The factor goes to the rows, which are fewer than the products.
+    return scale * u, v
+
+
+def _pairwise_block(
+    u: jax.Array, v: jax.Array, similarity: jax.Array, scale: ArrayLike, clip: ArrayLike | None
+) -> jax.Array:
+    logits = _contract.products(u, v)
+    logits = logits if clip is None else jnp.clip(logits, -clip, clip)
+    return _negative_log_likelihood(logits, similarity.astype(logits.dtype))
+
+
+_PAIRWISE = PairLoss(_scaled, _pairwise_block)
+
+
+def pairwise_log_likelihood_loss(
+    u: ArrayLike,
+    v: ArrayLike,
+    similarity: ArrayLike,
+    *,
+    scale: ArrayLike = 0.5,
+    clip: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    reduce_fn: ReduceFn | None = jnp.mean,
+) -> jax.Array:
+    r"""The negative log-likelihood of the similarities given the inner products of the outputs.
+
+    Jiang and Li, Deep Cross-Modal Hashing, CVPR 2017, equation 1 (scale 1/2); the same with a
+    factor of 1 in Cao et al., Transitive Hashing Network, AAAI 2017, and, clipped to 15, in Cao et
+    al., Collective Deep Quantization, AAAI 2017.
+
+    .. math:: \log(1 + e^{\theta_{ij}}) - S_{ij} \theta_{ij}, \quad
+              \theta_{ij} = \mathrm{scale} \, \langle u_i, v_j \rangle
+
+    Args:
+      u: [m, K] real-valued outputs.
+      v: [n, K] real-valued outputs of the other side.
+      similarity: [m, n] in [0, 1], 1 where the pair is similar; any real dtype.
+      scale: the factor of the inner product.
+      clip: products beyond plus or minus this are cut off and get no gradient; None leaves them.
+      where: boolean, broadcast to [m, n]; what is False does not count.
+      weights: broadcast to [m, n], multiplied with the loss.
+      reduce_fn: reduces the [m, n] losses; None leaves them.
+
+    Returns:
+      What `reduce_fn` makes of the [m, n] losses, in float32.
+
+    Raises:
+      TypeError: `u` or `v` is not real-valued, `where` is not boolean.
+      ValueError: the shapes do not match, or `similarity` leaves [0, 1].
+
+    >>> u = jnp.array([[1.0, 1.0]])
+    >>> v = jnp.array([[1.0, 1.0], [-1.0, 1.0]])
+    >>> losses = pairwise_log_likelihood_loss(u, v, jnp.array([[1, 0]]), reduce_fn=None)
+    >>> [round(float(loss), 4) for loss in losses[0]]
+    [0.3133, 0.6931]
+    """
+    _check_settings(scale, clip)
+    u, v = _pairs.check_outputs(u, v)
+    pairs = _pairs.check_pairs(u, v, similarity, where, weights, _contract.SIMILAR)
+    return _pairs.reduced(_PAIRWISE, pairs, (scale, clip), reduce_fn)
+
+
+def _check_settings(scale: ArrayLike, clip: ArrayLike | None) -> None:
+    _contract.require_values("scale", scale, _contract.POSITIVE)
+    if clip is not None:
+        _contract.require_values("clip", clip, _contract.POSITIVE)
+
+
+@jax.jit
+def _from_labels(
+    u: jax.Array,
+    v: jax.Array,
+    labels_u: jax.Array,
+    labels_v: jax.Array,
+    where: jax.Array | None,
+    where_v: jax.Array | None,
+    scale: ArrayLike,
+    clip: ArrayLike | None,
+) -> jax.Array:
+    u, labels_u = _contract.keep_rows(u, where), _contract.keep_rows(labels_u, where)
+    v, labels_v = _contract.keep_rows(v, where_v), _contract.keep_rows(labels_v, where_v)
+    u, v = _scaled(u, v, scale, clip)
+    columns = None if where_v is None else where_v[None, :]
+    count = jnp.maximum(_pairs.count(columns, (1, len(v))), 1)
+
+    def means(rows: tuple[jax.Array, jax.Array]) -> jax.Array:
+        u_rows, labels_rows = rows
+        shared = share_label(labels_rows, labels_v)
+        losses = _pairwise_block(u_rows, v, shared, scale, clip)
+        return jnp.sum(_contract.weigh(losses, columns, None), axis=1) / count
+
+    return _pairs.by_rows(means, (u, labels_u), len(v))
+
+
+def pairwise_log_likelihood_from_labels_loss(
+    u: ArrayLike,
+    v: ArrayLike,
+    labels_u: ArrayLike,
+    labels_v: ArrayLike,
+    *,
+    scale: ArrayLike = 0.5,
+    clip: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    where_v: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    reduce_fn: ReduceFn | None = jnp.mean,
+) -> jax.Array:
+    r"""The pairwise log-likelihood where two samples are similar if they share a label.
+
+    The same as `pairwise_log_likelihood_loss` of `similarity.share_label(labels_u, labels_v)`,
+    without ever holding a block of pairs, for a batch against a whole data set.
+
+    .. math:: \frac1n \sum_j \log(1 + e^{\theta_{ij}}) - S_{ij} \theta_{ij}, \quad
+              \theta_{ij} = \mathrm{scale} \, \langle u_i, v_j \rangle, \quad
+              S_{ij} = [\langle l_i, l_j \rangle > 0]
+
+    Args:
+      u: [m, K] real-valued outputs.
+      v: [n, K] real-valued outputs of the other side.
+      labels_u: [m, C] multi-hot labels of any real dtype.
+      labels_v: [n, C] multi-hot labels.
+      scale: the factor of the inner product.
+      clip: products beyond plus or minus this are cut off and get no gradient; None leaves them.
+      where: boolean, broadcast to [m]; what is False does not count.
+      where_v: boolean, broadcast to [n]; what is False enters no mean.
+      weights: broadcast to [m], multiplied with the loss.
+      reduce_fn: reduces the [m] losses, each the mean over the other side; None leaves them.
+
+    Returns:
+      What `reduce_fn` makes of the [m] losses, in float32.
+
+    Raises:
+      TypeError: `u` or `v` is not real-valued, a mask is not boolean.
+      ValueError: the shapes do not match.
+
+    >>> u, v = jnp.array([[1.0, 1.0]]), jnp.array([[1.0, 1.0], [-1.0, 1.0]])
+    >>> labels_u, labels_v = jnp.array([[1, 0]]), jnp.array([[1, 1], [0, 1]])
+    >>> loss = pairwise_log_likelihood_from_labels_loss(u, v, labels_u, labels_v)
+    >>> round(float(loss), 4)
+    0.5032
+    """
+    _check_settings(scale, clip)
+    u, v = _pairs.check_outputs(u, v)
+    labels_u, labels_v = _contract.real("labels_u", labels_u), _contract.real("labels_v", labels_v)
+    _contract.same_width(labels_u=labels_u, labels_v=labels_v)
+    _contract.same_length(u=u, labels_u=labels_u)
+    _contract.same_length(v=v, labels_v=labels_v)
+    where = _contract.mask("where", where, u.shape[:1])
+    where_v = _contract.mask("where_v", where_v, v.shape[:1])
+    losses = _from_labels(u, v, labels_u, labels_v, where, where_v, scale, clip)
+    return _contract.reduce(losses, where, weights, reduce_fn)
+
+
+@jax.jit
+def _bit_cross_entropy(logits: jax.Array, bits: jax.Array, where: jax.Array | None) -> jax.Array:
+    if where is not None:
+        logits, bits = jnp.where(where, logits, 0), jnp.where(where, bits, 0)
+    return _negative_log_likelihood(logits, bits)
+
+
+def bit_cross_entropy_loss(
+    logits: ArrayLike,
+    bits: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    reduce_fn: ReduceFn | None = jnp.mean,
+) -> jax.Array:
+    r"""The cross-entropy of each bit with its target, which may be soft.
+
+    Chen et al., Dual Deep Neural Networks Cross-Modal Hashing, AAAI 2018: each bit is a label of
+    its own.
+
+    .. math:: \log(1 + e^{z_{ik}}) - t_{ik} z_{ik}
+
+    Args:
+      logits: [n, K] real-valued outputs.
+      bits: [n, K] targets in [0, 1] of any real dtype.
+      where: boolean, broadcast to [n, K]; what is False does not count.
+      weights: broadcast to [n, K], multiplied with the loss.
+      reduce_fn: reduces the [n, K] losses; None leaves them.
+
+    Returns:
+      What `reduce_fn` makes of the [n, K] losses, in float32.
+
+    Raises:
+      TypeError: `logits` is not real-valued, `where` is not boolean.
+      ValueError: the shapes do not match, or `bits` leaves [0, 1].
+
+    >>> loss = bit_cross_entropy_loss(jnp.array([[2.0, 0.0]]), jnp.array([[1, 0]]), reduce_fn=None)
+    >>> [round(float(bit), 4) for bit in loss[0]]
+    [0.1269, 0.6931]
+    """
+    values = bits
+    logits, bits = _contract.outputs("logits", logits), _contract.real("bits", bits)
+    _contract.require_rows(logits=logits)
+    _contract.same_shape(logits=logits, bits=bits)
+    where = _contract.mask("where", where, logits.shape)
+    _contract.require_values("bits", values, _contract.BITS, where)
+    return _contract.reduce(_bit_cross_entropy(logits, bits, where), where, weights, reduce_fn)

@@ -1,0 +1,58 @@
+"""The loss between codes of two sides that discrete steps minimise."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jxhash.losses import _contract, _pairs
+from jxhash.losses._contract import ReduceFn
+
+
+@jax.jit
+def _trace(pairs: _pairs.Pairs) -> jax.Array:
+    u, v, similarity, *_ = _pairs.keep_pairs(pairs)
+    # Through [m, K], so that the products of all pairs are never held.
+    return -jnp.vdot(u, jnp.matmul(similarity.astype(v.dtype), v, precision="highest"))
+
+
+def trace_loss(
+    codes_u: ArrayLike,
+    codes_v: ArrayLike,
+    similarity: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    reduce_fn: ReduceFn | None = jnp.mean,
+) -> jax.Array:
+    r"""Minus the agreement of codes, counted by the similarity of each pair.
+
+    Shen et al., Deep Binaries: Encoding Semantic-Rich Cues for Efficient Textual-Visual Cross
+    Retrieval, ICCV 2017, first term. Without negative similarities the best codes are all alike:
+    take `similarity.signed`, not `similarity.share_label`.
+
+    .. math:: -\sum_{ij} S_{ij} \langle b_i, h_j \rangle
+
+    Args:
+      codes_u: [m, K] codes or outputs of any real dtype.
+      codes_v: [n, K] codes or outputs of the other side.
+      similarity: [m, n], negative where the pair is dissimilar; any real dtype.
+      where: boolean, broadcast to [m, n]; what is False does not count.
+      weights: a number, multiplied with the loss.
+      reduce_fn: ignored, since the loss is one number.
+
+    Returns:
+      A scalar in float32.
+
+    Raises:
+      TypeError: `where` is not boolean.
+      ValueError: the shapes do not match.
+
+    >>> codes = jnp.array([[1, 1], [-1, 1]], jnp.int8)
+    >>> float(trace_loss(codes, codes, jnp.array([[1, -1], [-1, 1]])))
+    -4.0
+    """
+    u, v = _contract.real("codes_u", codes_u), _contract.real("codes_v", codes_v)
+    _contract.require_rows(codes_u=u, codes_v=v)
+    _contract.same_width(codes_u=u, codes_v=v)
+    pairs = _pairs.check_pairs(u, v, similarity, where, None, None)
+    return _contract.reduce_scalar(_trace(pairs), weights)
