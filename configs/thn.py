@@ -1,8 +1,46 @@
-"""THN"""
+"""THN (Cao et al., AAAI 2017): emoji meet through clip art, without one emoji label.
+
+    python -m jxhash.main --config=configs/thn.py
+
+Clip art with texts and labels is the auxiliary collection; emoji pictures and the texts of other
+emoji are the two collections that have no pair between them.
+"""
+
 from ml_collections import ConfigDict
+
 from jxhash.configuration import run_config
-def get_config(data="clipart-emoji"):
-    return run_config(method="thn", data=data or "clipart-emoji", bits=32, validate_every=5, thn=ConfigDict(dict(
-        epochs=40, image_hidden=(512,), text_hidden=(512,), dropout=0.3,
-        quantization_weight=0.01, mmd_weight=1.0,
-        optimizer=dict(name="adam", learning_rate=1e-3, final_learning_rate=1e-4, decay="geometric", momentum=0.0, weight_decay=0.0))))
+
+
+def get_config(data: str = "clipart-emoji") -> ConfigDict:
+    """The config for a data set with unpaired domains.
+
+    Args:
+      data: "clipart-emoji".
+
+    Returns:
+      A config of which every value can be changed on the command line.
+    """
+    return run_config(
+        method="thn",
+        data=data,
+        bits=32,
+        validate_every=10,
+        thn=ConfigDict(
+            {
+                "epochs": 60,
+                "image_hidden": (512,),
+                "text_hidden": (512,),
+                "dropout": 0.3,
+                "quantization_weight": 1e-4,
+                "mmd_weight": 0.1,
+                "optimizer": {
+                    "name": "adam",
+                    "learning_rate": 3e-3,
+                    "final_learning_rate": 3e-4,
+                    "decay": "geometric",
+                    "momentum": 0.0,
+                    "weight_decay": 0.0,
+                },
+            }
+        ),
+    )

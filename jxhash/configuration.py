@@ -152,7 +152,9 @@ def find(path: str) -> str:
         if candidate.is_file():
             return f"{candidate}{colon}{argument}"
     packaged = sorted({p.name for p in _packaged_configs() if not p.name.startswith("_")})
-    raise UserError(f"no config at {file!r}; the packaged ones are configs/{{{','.join(packaged)}}}")
+    raise UserError(
+        f"no config at {file!r}; the packaged ones are configs/{{{','.join(packaged)}}}"
+    )
 
 
 def _candidates(file: str) -> list[pathlib.Path]:

@@ -1,4 +1,4 @@
-"""The error that a user can mend: one line that names the thing and the mend."""
+"""How a run ends other than with a report."""
 
 
 class UserError(ValueError):
@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     The command line prints the message alone and leaves with exit code 2, without a traceback.
     """
+
+
+class Preempted(Exception):  # noqa: N818 - an event, not an error
+    """The run was asked to stop (SIGTERM) and has saved; the same command goes on from there."""

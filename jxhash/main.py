@@ -2,15 +2,16 @@
 
 import json
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 
 import ml_collections
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jxhash import configuration
-from jxhash.errors import UserError
+from jxhash.errors import Preempted, UserError
 from jxhash.files import write_atomically
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -31,7 +32,9 @@ _DATA_DIR = flags.DEFINE_string(
     "The folder of data sets that do not come with the package; by default $JXHASH_DATA_DIR.",
 )
 
-PREEMPTED = 143
+_CONFIG_FILE = "config.json"
+
+PREEMPTED = 143  # what a shell reports of a process that SIGTERM ended
 
 
 def run(
@@ -57,35 +60,35 @@ def run(
     from jxhash.training import engine, progress
 
     settings = configuration.read_run(config)
-    _claim(workdir, config)
+    _require_own(workdir, config)
     report = workdir / outcome.REPORT
     if report.exists():
         return json.loads(report.read_text(encoding="utf-8"))
     dataset = data.load(settings.data, data_dir)
     spec = engine.make_spec(dataset.training, settings.batch_size)
     method = methods.get(settings.method).build(config, spec)
+    # Not before data and method fit together, so that a mistake leaves no folder behind.
+    write_atomically(workdir / _CONFIG_FILE, configuration.as_json(config).encode())
+    write_atomically(workdir / "card.json", outcome.to_json(dataset.card))
     validate = outcome.validation(method, dataset)
     state = engine.train(method, dataset.training, settings, workdir, validate)
     lines = list(progress.read_metrics(workdir / progress.FILE))
     return outcome.write(method, state, dataset, config.to_dict(), workdir, lines)
 
 
-def _claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
-    """Makes the folder a run of this config, or finds that it is one."""
-    file = workdir / "config.json"
-    ours = configuration.as_json(config)
-    if file.exists():
-        theirs = file.read_text(encoding="utf-8")
-        if theirs != ours:
-            different = configuration.differences(json.loads(ours), json.loads(theirs))
-            raise UserError(
-                f"{workdir} holds a run of another config ({'; '.join(different[:3])}); "
-                "choose another --workdir"
-            )
+def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+    """Raises a UserError unless the folder is new, empty, or that of a run of this config."""
+    file = workdir / _CONFIG_FILE
+    if not file.exists():
+        if workdir.exists() and any(workdir.iterdir()):
+            raise UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
-    if workdir.exists() and any(workdir.iterdir()):
-        raise UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
-    write_atomically(file, ours.encode())
+    ours, theirs = json.loads(configuration.as_json(config)), json.loads(file.read_bytes())
+    if ours != theirs:
+        different = "; ".join(configuration.differences(ours, theirs)[:3])
+        raise UserError(
+            f"{workdir} holds a run of another config ({different}); choose another --workdir"
+        )
 
 
 def _parse(arguments: Sequence[str]) -> list[str]:
@@ -93,7 +96,7 @@ def _parse(arguments: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(_with_config_found(arguments))
     except AttributeError as error:
-        raise UserError(_unknown_key(arguments, error)) from error
+        raise UserError(_unknown_key(error)) from error
     except (flags.Error, ValueError, TypeError, KeyError) as error:
         raise UserError(str(error).strip().splitlines()[-1]) from error
 
@@ -111,9 +114,10 @@ def _with_config_found(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def _unknown_key(arguments: Sequence[str], error: AttributeError) -> str:
-    keys = [argument for argument in arguments if argument.startswith("--config.")]
-    return f"unknown config key among {' '.join(keys)}: {error}".splitlines()[0]
+def _unknown_key(error: AttributeError) -> str:
+    key = re.search(r"\w+", str(error))[0]
+    near = re.search(r'Did you mean "(\w+)"', str(error))
+    return f"unknown config key {key!r}" + (f"; did you mean {near[1]!r}?" if near else "")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -124,6 +128,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("no config given; begin with --config=configs/thn.py")
     config = _CONFIG.value
     configuration.read_run(config)
+    # The libraries below tell their every step otherwise.
+    logging.set_verbosity(logging.WARNING)
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / configuration.run_name(config))
     report = run(config, workdir, _DATA_DIR.value)
     from jxhash.evaluation.report import table
@@ -138,6 +144,9 @@ def _command() -> None:
     except UserError as error:
         print(f"jxhash: {error}", file=sys.stderr)
         sys.exit(2)
+    except Preempted as event:
+        print(f"jxhash: {event}", file=sys.stderr)
+        sys.exit(PREEMPTED)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,7 @@ def pmapped(function: Callable, *, in_axes: tuple, donate: tuple[int, ...] = ())
     Returns:
       A function whose results are the same on every device and carry no device axis.
     """
-    return jax.pmap(
-        function, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=donate
-    )
+    return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=donate)
 
 
 def num_devices() -> int:

@@ -7,6 +7,7 @@ they were made; `experiments/build_embedded_data.py` makes them.
 
 import hashlib
 import io
+import itertools
 import json
 import pathlib
 from collections.abc import Collection
@@ -106,7 +107,10 @@ def load_clipart_emoji() -> Dataset:
         return clipart.items(rows, {"image": clipart.features[rows], "text": bags})
 
     auxiliary = pairs(train)
-    picture_database, text_database = pictures(part["picture_database"]), texts(part["text_database"])
+    picture_database, text_database = (
+        pictures(part["picture_database"]),
+        texts(part["text_database"]),
+    )
     picture_query, text_query = pictures(part["picture_query"]), texts(part["text_query"])
     forth, back = both_directions(picture_query, text_database)
     return Dataset(
@@ -170,9 +174,7 @@ def _read(name: str) -> _Collection:
         texts=[" ".join((row["title"], *row["keywords"], row["description"])) for row in rows],
         labels=labels,
         features=features,
-        pictures=[
-            encoded[begin:end] for begin, end in zip(offsets[:-1], offsets[1:], strict=True)
-        ],
+        pictures=[encoded[begin:end] for begin, end in itertools.pairwise(offsets)],
     )
 
 

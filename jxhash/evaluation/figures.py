@@ -61,7 +61,9 @@ def precision_recall(results: Mapping[str, Any]) -> str:
                 ]
                 recall, precision = zip(*points, strict=True) if points else ((), ())
                 marker = "o" if len(points) < 3 else "."
-                axis.plot(recall, precision, marker, ls="-", color=COLOURS[protocol], label=protocol)
+                axis.plot(
+                    recall, precision, marker, ls="-", color=COLOURS[protocol], label=protocol
+                )
             axis.set(xlabel="recall", xlim=(0, 1.02), ylim=(0, 1.02))
         axes[0].set_ylabel("precision")
         axes[-1].legend()

@@ -23,7 +23,8 @@ MEASURES = {
     "map": "mean average precision over the whole ranking, expected over the order of ties; "
     "a query without a relevant item counts as 0",
     f"map_at_{CUT}": f"the same over the first {CUT}, divided by min({CUT}, relevant items)",
-    f"ndcg_at_{CUT}": f"normalised discounted cumulative gain of the first {CUT}, gain 2^shared - 1",
+    f"ndcg_at_{CUT}": f"normalised discounted cumulative gain of the first {CUT}, "
+    "gain 2^shared - 1",
     "lookup_precision": f"precision within Hamming radius {RADIUS}, an empty lookup counts as 0",
     "precision_at": "precision among the first N",
     "precision_recall": "mean precision and mean recall within each Hamming radius",
@@ -49,9 +50,7 @@ class Found(NamedTuple):
     histogram: metrics.Histogram
 
 
-def retrieve(
-    method: Method, state: HashState, tasks: tuple[Task, ...]
-) -> dict[str, Found]:
+def retrieve(method: Method, state: HashState, tasks: tuple[Task, ...]) -> dict[str, Found]:
     """Searches with the queries of each task among the encoded items of its database.
 
     Args:
@@ -104,6 +103,7 @@ def measures(histogram: metrics.Histogram) -> dict[str, Any]:
     size = int(histogram.retrieved[0].sum())
     ks = [k for k in TOP if k <= size]
     cut = min(CUT, size)
+    precision = metrics.precision_at(histogram, ks).tolist()
     curve = metrics.precision_recall_curve(histogram)
     return {
         "map": metrics.mean_average_precision(histogram),
@@ -112,7 +112,7 @@ def measures(histogram: metrics.Histogram) -> dict[str, Any]:
         "lookup_precision": metrics.lookup_precision(
             histogram, min(RADIUS, histogram.retrieved.shape[1] - 1)
         ),
-        "precision_at": dict(zip(map(str, ks), metrics.precision_at(histogram, ks).tolist())),
+        "precision_at": dict(zip(map(str, ks), precision, strict=True)),
         "precision_recall": {
             "precision": curve.precision.tolist(),
             "recall": curve.recall.tolist(),

@@ -1,6 +1,7 @@
 """What a finished run leaves in its folder: codes, report.json and report.html."""
 
 import io
+import json
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,11 +28,14 @@ def validation(method: Method, dataset: Dataset) -> Callable[[HashState], dict[s
 
     def measure_state(state: HashState) -> dict[str, float]:
         found = measure.retrieve(method, state, dataset.validation)
-        return {
-            task: metrics.mean_average_precision(one.histogram) for task, one in found.items()
-        }
+        return {task: metrics.mean_average_precision(one.histogram) for task, one in found.items()}
 
     return measure_state
+
+
+def to_json(values: Mapping[str, Any]) -> bytes:
+    """Stable, readable JSON."""
+    return (json.dumps(values, indent=1, sort_keys=True) + "\n").encode()
 
 
 def write(
@@ -66,7 +70,7 @@ def write(
     made = report.make_report(config, dataset.card, results, statistics)
     write_atomically(workdir / CODES, _packed(trained))
     write_atomically(workdir / PAGE, page.make_page(made, encoded, metrics_lines))
-    write_atomically(workdir / REPORT, report.to_json(made))
+    write_atomically(workdir / REPORT, to_json(made))
     return made
 
 

@@ -1,6 +1,6 @@
 """The report of a run as JSON, and the table that the terminal shows."""
 
-import json
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,11 +43,6 @@ def make_report(
     }
 
 
-def to_json(report: Mapping[str, Any]) -> bytes:
-    """The report as stable, readable JSON."""
-    return (json.dumps(report, indent=1, sort_keys=True) + "\n").encode()
-
-
 def table(report: Mapping[str, Any]) -> str:
     """The main numbers in at most 80 columns."""
     config, data = report["config"], report["protocol"]["data"]
@@ -77,6 +72,4 @@ def _row_name(protocol: str) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(text, WIDTH)

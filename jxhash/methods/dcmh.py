@@ -125,7 +125,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
                 quantization = losses.quantization_loss(f, B, where=where, reduce_fn=jnp.sum)
                 here = jnp.sum(f, axis=0, where=where[:, None])
                 elsewhere = outside_batch + jax.lax.stop_gradient(parallel.total(here) - here)
-                balance = losses.bit_balance_loss(jnp.stack([here, elsewhere]))
+                balance = losses.bit_balance_loss(f, rest=elsewhere, where=where)
                 separate = likelihood + settings.quantization_weight * quantization
                 joint = settings.balance_weight * balance
                 return (separate + joint) / pairs, (f, separate, joint)

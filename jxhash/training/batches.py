@@ -158,7 +158,5 @@ def place(training: Sources, resident_bytes: float, batch_size: int) -> Resident
     size = sum(array.nbytes for arrays in training.values() for array in arrays.values())
     if size <= resident_bytes:
         return Resident(training)
-    row = sum(
-        array[:1].nbytes for arrays in training.values() for array in arrays.values()
-    )
+    row = sum(array[:1].nbytes for arrays in training.values() for array in arrays.values())
     return Streamed(training, max(1, STREAMED_BYTES // (row * batch_size)))

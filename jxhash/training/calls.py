@@ -73,9 +73,7 @@ def full_call(update: Update, rows: Mapping[str, int]) -> Callable:
     return parallel.pmapped(call, in_axes=(None, 0, None), donate=(0,))
 
 
-def _run(
-    updates: tuple[Update, ...], state: HashState, batch: Batch
-) -> tuple[HashState, Metrics]:
+def _run(updates: tuple[Update, ...], state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
     metrics = {}
     for update in updates:
         state, own = update.step(state, batch)

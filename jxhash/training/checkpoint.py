@@ -100,4 +100,3 @@ def _host_template(like: HashState) -> HashState:
 
 def _with_key(state: HashState) -> HashState:
     return state.replace(key=jax.random.wrap_key_data(state.key))
-

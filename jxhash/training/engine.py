@@ -21,7 +21,7 @@ import numpy as np
 
 from jxhash import parallel
 from jxhash.configuration import Run
-from jxhash.errors import UserError
+from jxhash.errors import Preempted, UserError
 from jxhash.methods.base import Batch, HashState, Method, Spec, Stage, Update
 from jxhash.training import batches, calls
 from jxhash.training.checkpoint import Checkpoints
@@ -33,11 +33,7 @@ Validate = Callable[[HashState], Mapping[str, float]]
 History = dict[str, np.ndarray]
 
 
-class Preempted(Exception):  # noqa: N818 - an event, not an error
-    """The run was asked to stop (SIGTERM) and has saved; it can be started again."""
-
-
-class TrainingDiverged(UserError):
+class TrainingDivergedError(UserError):
     """A loss, or the state, is no longer finite."""
 
 
@@ -104,7 +100,7 @@ def train(
       The trained state, on every device.
 
     Raises:
-      TrainingDiverged: a loss, or the state, is NaN or infinite; the last good checkpoint stays.
+      TrainingDivergedError: a loss, or the state, is NaN or infinite; what was saved stays.
       Preempted: SIGTERM came; the state is saved.
       UserError: a checkpoint is damaged.
     """
@@ -248,9 +244,7 @@ class _Trainer:
         state, metrics = updates[0].step(jax.device_get(state), batch)
         return parallel.replicate(state), self._one_step_history(metrics, updates, place)
 
-    def _one_step_history(
-        self, metrics: Any, updates: tuple[Update, ...], place: Place
-    ) -> History:
+    def _one_step_history(self, metrics: Any, updates: tuple[Update, ...], place: Place) -> History:
         history = {name: np.asarray([m], float) for name, m in jax.device_get(metrics).items()}
         self._require_finite(history, updates, place)
         return history
@@ -278,13 +272,11 @@ class _Trainer:
 
     def _save(self, state: HashState, place: Place, history: History) -> None:
         if not _is_finite(state):
-            raise TrainingDiverged(_diverged("the state", f"{place} (counted from 0)"))
+            raise TrainingDivergedError(_diverged("the state", f"{place} (counted from 0)"))
         record = {"place": place, "history": {name: h.tolist() for name, h in history.items()}}
         self._checkpoints.save(state, record)
 
-    def _require_finite(
-        self, history: History, updates: tuple[Update, ...], place: Place
-    ) -> None:
+    def _require_finite(self, history: History, updates: tuple[Update, ...], place: Place) -> None:
         for name, values in history.items():
             bad = np.flatnonzero(~np.isfinite(values[:, 0]))
             if bad.size:
@@ -293,7 +285,7 @@ class _Trainer:
                     f"update {_name(updates)!r}, stage {stage!r}, epoch {place.epoch + 1}, "
                     f"batch {bad[0] + 1}"
                 )
-                raise TrainingDiverged(_diverged(f"the metric {name!r}", where))
+                raise TrainingDivergedError(_diverged(f"the metric {name!r}", where))
 
 
 def _diverged(what: str, where: str) -> str:
@@ -308,8 +300,11 @@ def _name(updates: tuple[Update, ...]) -> str:
 
 
 def _means(history: History) -> dict[str, float]:
-    sums = {name: values.sum(axis=0, dtype=np.float64) for name, values in history.items()}
-    return {name: float(total / count) if count else math.nan for name, (total, count) in sums.items()}
+    means = {}
+    for name, values in history.items():
+        total, count = values.sum(axis=0, dtype=np.float64)
+        means[name] = float(total / count) if count else math.nan
+    return means
 
 
 @jax.jit

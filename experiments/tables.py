@@ -1,0 +1,164 @@
+"""Runs a table of the README over its seeds, prints it, and keeps it as JSON.
+
+    python experiments/tables.py dcmh-clipart
+    python experiments/tables.py dcmh-wikipedia --data_dir=FOLDER
+    python experiments/tables.py thn
+
+Every run is a run of `jxhash.main` in a folder of its own below --runs, so a table that was stopped
+goes on where it stopped, and finished runs are not repeated. Nothing here chooses a setting: the
+configs hold what was chosen on validation data.
+"""
+
+import argparse
+import json
+import pathlib
+import platform
+import statistics
+import time
+from typing import Any, NamedTuple
+
+from absl import logging
+
+from jxhash import configuration, main
+from jxhash.training.progress import read_metrics
+
+RESULTS = pathlib.Path(__file__).resolve().parent / "results"
+CONFIGS = pathlib.Path(__file__).resolve().parent.parent / "configs"
+
+
+class Row(NamedTuple):
+    """One row of a table: a config with changes, run over seeds."""
+
+    name: str
+    config: str
+    data: str
+    changes: dict[str, Any]
+
+
+class Table(NamedTuple):
+    """A table: its rows, and the seeds of each."""
+
+    rows: tuple[Row, ...]
+    seeds: int
+
+
+TABLES = {
+    "dcmh-clipart": Table(
+        tuple(Row(f"{k} bits", "dcmh", "clipart", {"bits": k}) for k in (16, 32, 64)), seeds=3
+    ),
+    "dcmh-wikipedia": Table(
+        tuple(Row(f"{k} bits", "dcmh", "wikipedia", {"bits": k}) for k in (16, 32, 64)), seeds=3
+    ),
+    "thn": Table(
+        (
+            Row("mu = 0", "thn", "clipart-emoji", {"thn.mmd_weight": 0.0}),
+            Row("mu = 0.1", "thn", "clipart-emoji", {"thn.mmd_weight": 0.1}),
+            Row("mu = 1", "thn", "clipart-emoji", {"thn.mmd_weight": 1.0}),
+        ),
+        seeds=5,
+    ),
+}
+
+
+def load_config(row: Row, seed: int) -> Any:
+    """The config of one run."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(row.config, CONFIGS / f"{row.config}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config(row.data)
+    config.seed = seed
+    config.update_from_flattened_dict(row.changes)
+    return config
+
+
+def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
+    """Runs a row over its seeds and sums it up."""
+    maps: dict[str, list[float]] = {}
+    seconds, mmd = [], []
+    for seed in range(seeds):
+        config = load_config(row, seed)
+        workdir = runs / configuration.run_name(config)
+        started = time.monotonic()
+        report = main.run(config, workdir, data_dir)
+        seconds.append(_first_time(workdir, time.monotonic() - started))
+        for task, by_protocol in report["results"].items():
+            for protocol, values in by_protocol.items():
+                maps.setdefault(f"{task}, {protocol}", []).append(values["map"])
+        lines = [line["mmd"] for line in read_metrics(workdir / "metrics.jsonl") if "mmd" in line]
+        mmd += lines[-1:]
+    return {
+        "name": row.name,
+        "config": f"configs/{row.config}.py:{row.data}",
+        "changes": row.changes,
+        "seeds": list(range(seeds)),
+        "map": {name: _spread(values) for name, values in maps.items()},
+        "seconds": _spread(seconds),
+        "data": report["protocol"]["data"],
+        **({"mmd of the last epoch": _spread(mmd)} if mmd else {}),
+    }
+
+
+def _first_time(workdir: pathlib.Path, seconds: float) -> float:
+    # A finished run only prints its report: what it took is kept from the first time.
+    file = workdir / "seconds.txt"
+    if not file.exists():
+        file.write_text(str(seconds))
+    return float(file.read_text())
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": statistics.mean(values), "deviation": deviation, "values": values}
+
+
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """The table, MAP with its standard deviation over seeds."""
+    columns = list(rows[0]["map"])
+    extra = [name for name in ("mmd of the last epoch", "seconds") if name in rows[0]]
+    lines = [
+        "| | " + " | ".join((*columns, *extra)) + " |",
+        "|---|" + "---|" * (len(columns) + len(extra)),
+    ]
+    for row in rows:
+        cells = [_cell(row["map"][column]) for column in columns]
+        cells += [_cell(row[name]) for name in extra]
+        lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: dict[str, Any]) -> str:
+    return f"{values['mean']:.3f} ± {values['deviation']:.3f}"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", choices=sorted(TABLES))
+    parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/tables"))
+    parser.add_argument("--data_dir", help="as of jxhash.main")
+    return parser.parse_args()
+
+
+def run_table() -> None:
+    """Runs the table that the command line names."""
+    arguments = parse_arguments()
+    logging.set_verbosity(logging.WARNING)
+    table = TABLES[arguments.table]
+    rows = [run_row(row, table.seeds, arguments.runs, arguments.data_dir) for row in table.rows]
+    result = {
+        "command": f"python experiments/tables.py {arguments.table}",
+        "machine": f"{platform.machine()}, {platform.python_version()}",
+        "rows": rows,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{arguments.table}.json"
+    file.write_text(json.dumps(result, indent=1) + "\n")
+    print(as_markdown(rows))
+
+
+if __name__ == "__main__":
+    run_table()

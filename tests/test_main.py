@@ -1,0 +1,219 @@
+"""The command line, as a user meets it: real processes."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+SMALL = [
+    "--config=configs/dcmh.py",
+    "--config.dcmh.epochs=3",
+    "--config.dcmh.image_hidden=(32,)",
+    "--config.dcmh.text_hidden=(32,)",
+    "--config.bits=16",
+    "--config.validate_every=2",
+    "--config.checkpoint_seconds=0.0",
+]
+
+
+def start(*arguments, cwd, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "jxhash.main", *arguments],
+        cwd=cwd,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        **options,
+    )
+
+
+def run(*arguments, cwd):
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small run from start to end, in an empty folder: the config is found in the package."""
+    folder = tmp_path_factory.mktemp("finished")
+    code, out, err = run(*SMALL, cwd=folder)
+    assert code == 0, err
+    (workdir,) = (folder / "runs").iterdir()
+    return folder, workdir, out
+
+
+def test_a_run_prints_a_table_and_leaves_its_files(finished):
+    _, workdir, out = finished
+    assert workdir.name.startswith("dcmh-clipart-16-s0-")
+    assert max(map(len, out.splitlines())) <= 80 or str(workdir) in out
+    for words in ("image to text", "text to image", "random ranking", "untrained networks", "MAP"):
+        assert words in out
+    names = {path.name for path in workdir.iterdir()}
+    assert names >= {
+        "config.json",
+        "card.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "codes.npz",
+        "report.json",
+        "report.html",
+    }
+
+
+def test_the_report_names_its_protocol(finished):
+    _, workdir, _ = finished
+    report = json.loads((workdir / "report.json").read_text())
+    assert report["protocol"]["data"]["name"] == "clipart"
+    assert len(report["protocol"]["data"]["sha256"]) == 64
+    assert report["config"] == json.loads((workdir / "config.json").read_text())
+    for by_protocol in report["results"].values():
+        assert set(by_protocol) == {"encoded", "learned", "untrained networks", "random ranking"}
+        assert by_protocol["encoded"]["map"] > 1.5 * by_protocol["random ranking"]["map"]
+
+
+def test_codes_give_the_report_again(finished):
+    from jxhash import data, metrics
+
+    _, workdir, _ = finished
+    report = json.loads((workdir / "report.json").read_text())
+    with np.load(workdir / "codes.npz") as arrays:
+        for task in data.load("clipart").tasks:
+            name = task.name.replace(" ", "_")
+            histogram = metrics.distance_histogram(
+                arrays[f"{name}_query"],
+                arrays[f"{name}_database_encoded"],
+                task.query.labels,
+                task.database.labels,
+                num_bits=int(arrays["num_bits"]),
+            )
+            measured = metrics.mean_average_precision(histogram)
+            assert measured == pytest.approx(report["results"][task.name]["encoded"]["map"])
+
+
+def test_the_page_stands_alone(finished):
+    _, workdir, _ = finished
+    page = (workdir / "report.html").read_text()
+    assert page.count("<svg") == 4
+    assert page.count("data:image/webp;base64,") > 50
+    assert 'class="right"' in page
+    assert 'class="wrong"' in page
+    # Nothing is loaded from elsewhere; the names of XML standards are no addresses to load.
+    assert "<script" not in page
+    assert 'src="http' not in page
+    assert "<link" not in page
+
+
+def test_a_finished_run_prints_its_report_again(finished):
+    folder, workdir, out = finished
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
+    code, again, _ = run(*SMALL, cwd=folder)
+    assert code == 0
+    assert again == out
+    assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bits(finished, tmp_path):
+    _, whole, _ = finished
+    workdir = tmp_path / "run"
+    generator = random.Random(5)
+    kills = 0
+    while not (workdir / "report.json").exists():
+        process = start(*SMALL, f"--workdir={workdir}", cwd=tmp_path)
+        if kills < 4 and wait_for_checkpoint(process, workdir, kills):
+            time.sleep(generator.uniform(0.0, 0.6))
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        _, err = process.communicate(timeout=300)
+        assert process.returncode in (0, -signal.SIGKILL), err
+    assert kills > 1
+    for name in ("codes.npz", "report.json", "report.html", "metrics.jsonl"):
+        assert (workdir / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def wait_for_checkpoint(process, workdir, kills):
+    """Waits until the process has saved once more than before; False where it ended first."""
+    newest = number_of_checkpoint(workdir)
+    while process.poll() is None:
+        begun = kills == 0 and (workdir / "config.json").exists()
+        if begun or number_of_checkpoint(workdir) > newest:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def number_of_checkpoint(workdir):
+    folder = workdir / "checkpoints"
+    if not folder.exists():
+        return 0
+    return max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=0)
+
+
+def test_sigterm_saves_and_says_so(tmp_path):
+    workdir = tmp_path / "run"
+    long = [*SMALL, "--config.dcmh.epochs=5000", "--config.checkpoint_seconds=1000.0"]
+    process = start(*long, f"--workdir={workdir}", cwd=tmp_path)
+    while process.poll() is None and not (workdir / "metrics.jsonl").exists():
+        time.sleep(0.05)
+    time.sleep(2)
+    process.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert "goes on from here" in err
+    assert number_of_checkpoint(workdir) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--config=configs/nix.py"], ["configs/nix.py", "dcmh.py", "thn.py"]),
+        ([], ["--config=configs/thn.py"]),
+        (["--config=configs/dcmh.py", "--config.dcmh.epocs=3"], ["'epocs'", "'epochs'"]),
+        (["--config=configs/dcmh.py", "--config.bits=0"], ["bits", "positive"]),
+        (["--config=configs/dcmh.py", "--config.bits=many"], ["bits", "many"]),
+        (["--config=configs/dcmh.py:nix"], ["nix", "clipart"]),
+        (["--config=configs/dcmh.py:wikipedia", "--data_dir=."], ["raw_features.mat", "missing"]),
+        (["--config=configs/thn.py", "--config.data=clipart"], ["query", "pairs"]),
+        (["--nix"], ["nix"]),
+        (["stray"], ["stray"]),
+    ],
+)
+def test_mistakes_get_one_line(arguments, says, tmp_path):
+    code, out, err = run(*arguments, cwd=tmp_path)
+    assert code == 2
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1, err
+    for words in says:
+        assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_another_run_is_left_alone(finished):
+    folder, workdir, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
+    code, _, err = run(*SMALL, "--config.seed=3", f"--workdir={workdir}", cwd=folder)
+    assert code == 2
+    assert "seed: 3 here, 0 there" in err
+    assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
+    stranger = pathlib.Path(folder) / "stranger"
+    stranger.mkdir()
+    (stranger / "thesis.tex").write_text("years of work")
+    code, _, err = run(*SMALL, f"--workdir={stranger}", cwd=folder)
+    assert code == 2
+    assert "another --workdir" in err
+    assert [path.name for path in stranger.iterdir()] == ["thesis.tex"]
+
+
+def test_help_helps(tmp_path):
+    code, out, _ = run("--help", cwd=tmp_path)
+    assert code == 1  # as absl leaves after its help
+    for words in ("--config", "--workdir", "--data_dir", "configs/thn.py"):
+        assert words in out

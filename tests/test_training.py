@@ -1,0 +1,175 @@
+"""The engine's parts: batches, checkpoints, divergence."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from jxhash.errors import UserError
+from jxhash.methods.base import Method, Stage, Update
+from jxhash.training import batches, engine
+from jxhash.training.checkpoint import Checkpoints
+
+SOURCES = {
+    "pairs": {"image": np.zeros((50, 3)), "labels": np.zeros((50, 2))},
+    "query": {"image": np.zeros((7, 3))},
+}
+
+
+@pytest.mark.parametrize("sampling", ["shuffled", "fresh", "in_order"])
+def test_plans(sampling):
+    plan = batches.epoch_plan(SOURCES, 16, sampling, (1, 2))
+    pairs, query = plan["pairs"], plan["query"]
+    assert pairs.shape == query.shape == (4, 2, 8)
+    if sampling != "fresh":
+        # Each row once, padding at the end alone.
+        assert sorted(pairs.reshape(-1)[:50]) == list(range(50))
+        assert set(pairs.reshape(-1)[50:]) == {50}
+    else:
+        for step in pairs.reshape(4, 16):
+            assert len(set(step)) == 16
+            assert step.max() < 50
+    # A short source is gone through again and again, never padded.
+    counts = np.bincount(query.reshape(-1), minlength=7)
+    assert counts.sum() == 64
+    assert counts.max() - counts.min() <= 1
+
+
+def test_plans_depend_on_the_seed_alone():
+    one, again, other = (
+        batches.epoch_plan(SOURCES, 16, "shuffled", seed)["pairs"] for seed in ((0,), (0,), (1,))
+    )
+    np.testing.assert_array_equal(one, again)
+    assert np.any(one != other)
+
+
+def test_odd_batches_are_padded_on_each_device():
+    plan = batches.epoch_plan(SOURCES, 5, "in_order", (0,))["pairs"]
+    assert plan.shape == (10, 2, 3)
+    assert plan[0].tolist() == [[0, 1, 2], [3, 4, 50]]
+    full = batches.all_rows_plan(SOURCES)["query"]
+    assert full.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_a_batch_larger_than_the_data():
+    plan = batches.epoch_plan(SOURCES, 64, "fresh", (0,))["pairs"]
+    assert sorted(plan.reshape(-1)) == [*range(50), *[50] * 14]
+
+
+def test_phases():
+    step = lambda state, batch: (state, {})  # noqa: E731
+    image, codes = Update("image", "minibatch", step, repeats=2), Update("codes", "full", step)
+    assert engine.phases_of(Stage("s", 1, (image, codes))) == [(image,), (image,), (codes,)]
+    both = (image._replace(repeats=1), Update("text", "minibatch", step))
+    assert engine.phases_of(Stage("s", 1, both, interleaved=True)) == [both]
+    with pytest.raises(ValueError, match="interleaved"):
+        engine.phases_of(Stage("s", 1, (codes,), interleaved=True))
+
+
+def counting_method(data, step, kind="minibatch") -> Method:
+    """A method whose one update is `step`, on the state of DCMH."""
+    method, _ = small.build(small.config("dcmh"), data)
+    return method._replace(stages=(Stage("only", 2, (Update("count", kind, step),)),))
+
+
+def test_interleaved_updates_see_the_same_batch(tmp_path):
+    data = small.dataset()
+    method, run = small.build(small.config("dcmh"), data)
+
+    def write(state, batch):
+        rows = batch.rows["pairs"]["index"]
+        return state.replace(buffers=state.buffers | {"seen": rows}), {"loss": (0.0, 1.0)}
+
+    def compare(state, batch):
+        different = jnp.sum(state.buffers["seen"] != batch.rows["pairs"]["index"])
+        return state, {"loss": (different, 1.0)}
+
+    def init(key):
+        state = method.init(key)
+        return state.replace(buffers=state.buffers | {"seen": jnp.zeros((8,), jnp.int32)})
+
+    updates = (Update("write", "minibatch", write), Update("compare", "minibatch", compare))
+    both = method._replace(init=init, stages=(Stage("both", 2, updates, interleaved=True),))
+    engine.train(both, data.training, run, tmp_path)
+    lines = list(engine_metrics(tmp_path))
+    assert [line["compare loss"] for line in lines] == [0.0, 0.0]
+
+
+def engine_metrics(folder):
+    from jxhash.training.progress import read_metrics
+
+    return read_metrics(folder / "metrics.jsonl")
+
+
+def test_host_updates_see_all_rows_in_numpy(tmp_path):
+    data = small.dataset()
+
+    def step(state, batch):
+        rows = batch.rows["pairs"]
+        assert isinstance(rows["image"], np.ndarray)
+        assert rows["where"].all()
+        mean = rows["image"].mean(axis=0)
+        return state.replace(buffers=state.buffers | {"image": mean}), {"loss": (1.0, 1.0)}
+
+    method = counting_method(data, step, "host")
+    run = small.build(small.config("dcmh"), data)[1]
+    state = engine.train(method, data.training, run, tmp_path)
+    expected = data.training["pairs"]["image"].mean(axis=0)
+    np.testing.assert_array_equal(np.asarray(state.buffers["image"]), expected)
+
+
+def test_a_loss_that_is_nan_stops_the_run_and_keeps_what_was_good(tmp_path):
+    data = small.dataset()
+
+    def step(state, batch):
+        del batch
+        return state, {"loss": (jnp.where(state.step == 9, jnp.nan, 1.0), 1.0)}
+
+    run = dataclasses.replace(small.build(small.config("dcmh"), data)[1], checkpoint_seconds=0.0)
+    with pytest.raises(engine.TrainingDivergedError, match=r"'loss'.*'count'.*epoch 2, batch 3"):
+        engine.train(counting_method(data, step), data.training, run, tmp_path)
+    saved = Checkpoints(tmp_path / "checkpoints", 30)
+    method, _ = small.build(small.config("dcmh"), data)
+    state, record = saved.restore(jax.eval_shape(method.init, jax.random.key(0)))
+    assert record["place"][:2] in ([0, 0], [0, 1])
+    assert int(state.step) <= 9
+    saved.close()
+
+
+def test_a_state_that_is_nan_is_not_saved(tmp_path):
+    data = small.dataset()
+
+    def step(state, batch):
+        del batch
+        spoilt = jax.tree.map(lambda x: x * jnp.nan, state.params)
+        return state.replace(params=spoilt), {"loss": (1.0, 1.0)}
+
+    run = small.build(small.config("dcmh"), data)[1]
+    with pytest.raises(engine.TrainingDivergedError, match="the state"):
+        engine.train(counting_method(data, step), data.training, run, tmp_path)
+    assert Checkpoints(tmp_path / "checkpoints", 30).restore(None) is None
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    data = small.dataset()
+    method, run = small.build(small.config("dcmh", epochs=1), data)
+    engine.train(method, data.training, run, tmp_path)
+    files = [path for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()]
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"checkpoints.*damaged.*remove this folder"):
+        engine.train(method, data.training, run, tmp_path)
+
+
+def test_optimizer_reaches_its_last_rate():
+    from jxhash.methods.base import Optimizer
+
+    for decay, middle in (("linear", 0.55), ("geometric", 10**-0.5)):
+        optimizer = Optimizer("sgd", 1.0, 0.1, decay, 0.0, 0.0)
+        rate = optimizer._schedule(10)
+        np.testing.assert_allclose([rate(0), rate(5), rate(10)], [1.0, middle, 0.1], rtol=1e-6)
+    with pytest.raises(UserError, match="adam"):
+        Optimizer("rmsprop", 1.0, 0.1, "linear", 0.0, 0.0)
