@@ -27,12 +27,12 @@ def get_config(data: str = "clipart-emoji") -> ConfigDict:
         validate_every=10,
         thn=ConfigDict(
             {
-                "epochs": 60,
+                "epochs": 120,
                 "image_hidden": (512,),
                 "text_hidden": (512,),
-                "dropout": 0.3,
+                "dropout": 0.5,
                 "quantization_weight": 1e-4,
-                "mmd_weight": 0.1,
+                "mmd_weight": 0.3,
                 "optimizer": {
                     "name": "adam",
                     "learning_rate": 3e-3,

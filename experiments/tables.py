@@ -52,7 +52,7 @@ TABLES = {
     "thn": Table(
         (
             Row("mu = 0", "thn", "clipart-emoji", {"thn.mmd_weight": 0.0}),
-            Row("mu = 0.1", "thn", "clipart-emoji", {"thn.mmd_weight": 0.1}),
+            Row("mu = 0.3", "thn", "clipart-emoji", {"thn.mmd_weight": 0.3}),
             Row("mu = 1", "thn", "clipart-emoji", {"thn.mmd_weight": 1.0}),
         ),
         seeds=5,

@@ -21,7 +21,7 @@ def load(folder: pathlib.Path) -> Dataset:
     """Reads the set: all 2,173 training rows, which are also the database, and 693 queries.
 
     Both kinds of features are shifted and scaled to mean 0 and standard deviation 1 of the training
-    rows; visual words are square-rooted before.
+    rows; before, the root is taken of visual words and the logarithm of topic proportions.
 
     Args:
       folder: holds the files of the authors' archive.
@@ -70,7 +70,7 @@ def _dataset(name: str, rule: str, train: dict, query: dict, digest: str) -> Dat
             "name": name,
             "version": "raw_features.mat of 2010",
             "source": "Rasiwasia et al., ACM Multimedia 2010",
-            "features": "128 visual words (square root), 10 topics; standardised on training rows",
+            "features": "root of 128 visual words, log of 10 topics; standardised on training rows",
             "split": f"{rule}; the training rows are the database",
             "sizes": {"train": len(database), "query": len(query["labels"])},
             "sha256": digest,
@@ -122,7 +122,10 @@ def require_file(path: pathlib.Path) -> None:
 
 
 def _standardised(train: dict, query: dict) -> tuple[dict, dict]:
-    train, query = ({**side, "image": np.sqrt(side["image"])} for side in (train, query))
+    train, query = (
+        {**side, "image": np.sqrt(side["image"]), "text": np.log(np.maximum(side["text"], 1e-4))}
+        for side in (train, query)
+    )
     for modality in MODALITIES:
         mean, deviation = train[modality].mean(axis=0), train[modality].std(axis=0)
         for side in (train, query):

@@ -32,8 +32,8 @@ svg { width: 100%; height: auto; }
 .search { display: flex; gap: 8px; margin: 14px 0; }
 .query { border-right: 2px solid #d1d9e0; padding-right: 8px; }
 .results { display: flex; flex-wrap: wrap; gap: 6px; }
-figure { margin: 0; width: 84px; font-size: 10px; line-height: 1.25; text-align: center; }
-.card { width: 76px; height: 76px; margin: 0 auto; border: 3px solid #d1d9e0; border-radius: 6px;
+figure { margin: 0; width: 78px; font-size: 10px; line-height: 1.25; text-align: center; }
+.card { width: 72px; height: 72px; margin: 0 auto; border: 3px solid #d1d9e0; border-radius: 6px;
   overflow: hidden; display: flex; align-items: center; justify-content: center; background: #fff;
   font-size: 11px; overflow-wrap: anywhere; position: relative; }
 .card img { max-width: 100%; max-height: 100%; }
