@@ -14,7 +14,8 @@ CLIPART = {
     "epochs": 120,
     "image_hidden": (1024,),
     "text_hidden": (1024,),
-    "dropout": 0.5,
+    "image_dropout": 0.5,
+    "text_dropout": 0.5,
     "hash_init": 0.05,  # the paper's code: 0.01
     "quantization_weight": 30.0,  # gamma; the paper: 1
     "balance_weight": 1e-3,  # eta; the paper: 1
@@ -31,10 +32,12 @@ CLIPART = {
 # Chosen on 200 held-out training rows (the data set "wikipedia-held-out").
 WIKIPEDIA = {
     **CLIPART,
-    "epochs": 150,
-    "dropout": 0.0,
-    "quantization_weight": 10.0,
-    "optimizer": {**CLIPART["optimizer"], "learning_rate": 3e-3, "weight_decay": 3e-4},
+    "epochs": 300,
+    "image_hidden": (512, 512),
+    "image_dropout": 0.0,
+    "text_dropout": 0.0,
+    "quantization_weight": 3.0,
+    "optimizer": {**CLIPART["optimizer"], "weight_decay": 3e-4},
 }
 
 

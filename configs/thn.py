@@ -30,7 +30,8 @@ def get_config(data: str = "clipart-emoji") -> ConfigDict:
                 "epochs": 120,
                 "image_hidden": (512,),
                 "text_hidden": (512,),
-                "dropout": 0.5,
+                "image_dropout": 0.5,
+                "text_dropout": 0.5,
                 "quantization_weight": 1e-4,
                 "mmd_weight": 0.3,
                 "optimizer": {

@@ -11,8 +11,9 @@ Rivals: `engine`, the library's own method driven by `jxhash.training.engine.tra
 run; `scan`, the same `update.step` in a bare `lax.scan` over an epoch; `torch`, the same
 mathematics in PyTorch. Each runs in a process of its own, so that its peak memory is its own, with
 the same number of threads and the same setting for huge pages. They take turns, a round each, while
-the others wait; the first round, which compiles and warms up, is not counted. A round is timed from
-its first batch to the end of its last: for the engine this includes drawing the order of the rows,
+the others wait; the first round, which compiles and warms up, is not counted, nor are rounds in
+which other work held a part of the machine, as long as three are left. A round is timed from its
+first batch to the end of its last: for the engine this includes drawing the order of the rows,
 bringing the metrics to the host, checking and keeping them, metrics.jsonl and the progress bar. All
 start from the same weights and see the same batches in the first round, and must then agree on the
 loss.
@@ -53,8 +54,12 @@ RIVALS = ("engine", "scan", "torch")
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 TUNABLES = "glibc.malloc.hugetlb=1"
 NEVER = 1e9
+INSTALL = "pip install 'jxhash[bench]'  (from a checkout: pip install '.[bench]')"
+STATISTICS = Path("/proc/stat")
 # Until idle threads of the rival before have stopped waiting actively.
-PAUSE = 0.5
+PAUSE = 1.0
+# Cores that other work may hold in a round that counts.
+QUIET = 0.15
 
 
 def draw_data(rows: int) -> dict[str, np.ndarray]:
@@ -132,7 +137,8 @@ def dcmh(training: dict, epochs: int, checkpoint_seconds: float, validate_every:
         "epochs": epochs,
         "image_hidden": (HIDDEN["image"],),
         "text_hidden": (HIDDEN["text"],),
-        "dropout": 0.0,
+        "image_dropout": 0.0,
+        "text_dropout": 0.0,
         "hash_init": 0.01,
         "quantization_weight": QUANTIZATION,
         "balance_weight": BALANCE,
@@ -487,17 +493,45 @@ def take_turns(
         said[name] = [hear(processes[name], folder)]
     for number in range(rounds):
         for name, process in processes.items():
-            time.sleep(PAUSE)
+            wait_for_quiet(arguments.patience)
+            busy = busy_seconds()
             give_leave(process)
-            said[name].append(hear(process, folder))
-            text = f"{name}: round {number + 1} of {rounds}, {said[name][-1]['seconds']:.2f} s"
-            print(text, file=sys.stderr)
+            heard = hear(process, folder)
+            others = max(0.0, busy_seconds() - busy - heard["cpu"]) / heard["seconds"]
+            said[name].append(heard | {"others": others})
+            text = f"{name}: {heard['seconds']:.2f} s, other work held {others:.2f} cores"
+            print(f"round {number + 1} of {rounds}, {text}", file=sys.stderr)
     ends = {}
     for name, process in processes.items():
         give_leave(process)
         ends[name] = hear(process, folder)
         process.wait()
     return said, ends
+
+
+def busy_seconds() -> float:
+    """CPU seconds of all processes since the machine started; 0 where it does not say."""
+    if not STATISTICS.exists():
+        return 0.0
+    user, nice, system, _, _, *rest = map(int, STATISTICS.read_text().split("\n")[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_quiet(patience: float) -> None:
+    """Waits until other work leaves the machine alone for a moment, at most so many seconds."""
+    began = time.monotonic()
+    while True:
+        busy = busy_seconds()
+        time.sleep(PAUSE)
+        if busy_seconds() - busy < QUIET * PAUSE or time.monotonic() - began > patience:
+            return
+
+
+def quiet_rounds(said: dict[str, list[dict]]) -> list[int]:
+    """The rounds that other work left alone, if there are some; else all. The first warms up."""
+    rounds = range(1, min(map(len, said.values())))
+    quiet = [n for n in rounds if all(values[n]["others"] < QUIET for values in said.values())]
+    return quiet if len(quiet) >= 3 else list(rounds)
 
 
 def give_leave(process: subprocess.Popen) -> None:
@@ -516,11 +550,13 @@ def compare(arguments: argparse.Namespace, phase: str, folder: Path) -> dict:
     losses = {rival: values[0]["loss"] for rival, values in said.items()}
     if not max(losses.values()) < 1.001 * min(losses.values()):
         raise SystemExit(f"{phase}: the rivals do not compute the same: losses {losses}")
-    found = {rival: figures(values, steps * epochs) for rival, values in said.items()}
+    chosen = quiet_rounds(said)
+    found = {rival: figures(values, steps * epochs, chosen) for rival, values in said.items()}
     found["engine"]["peak MB with the save at the end"] = ends["engine"]["peak"]
-    each = {rival: found[rival]["each round"] for rival in RIVALS}
+    each = {rival: found[rival]["each round that counts"] for rival in RIVALS}
     return {
         "steps a round": steps * epochs,
+        "rounds that count": chosen,
         "loss after the first round": losses,
         **found,
         "torch / engine": ratio(each["torch"], each["engine"]),
@@ -528,15 +564,17 @@ def compare(arguments: argparse.Namespace, phase: str, folder: Path) -> dict:
     }
 
 
-def figures(said: list[dict], steps: int) -> dict:
-    """The figures of one rival; the first round warms up."""
-    rounds = [1000 * values["seconds"] / steps for values in said[1:]]
+def figures(said: list[dict], steps: int, chosen: list[int]) -> dict:
+    """The figures of one rival, from the rounds that count."""
+    wall, cpu = ([1000 * one[clock] / steps for one in said] for clock in ("seconds", "cpu"))
     return {
-        "ms a step": statistics.median(rounds),
-        "CPU ms a step": statistics.median(1000 * values["cpu"] / steps for values in said[1:]),
+        "ms a step": statistics.median(wall[number] for number in chosen),
+        "CPU ms a step": statistics.median(cpu[number] for number in chosen),
         "seconds of the warm-up": said[0]["seconds"],
         "peak MB": said[-1]["peak"],
-        "each round": rounds,
+        "each round that counts": [wall[number] for number in chosen],
+        "all rounds": wall[1:],
+        "cores that other work held": [one["others"] for one in said[1:]],
     }
 
 
@@ -559,10 +597,15 @@ def compare_saving(arguments: argparse.Namespace, epoch: float, folder: Path) ->
     options = {"child": "saving", "epochs": epochs}
     rivals = {name: {**options, "seconds": s} for name, s in (("saving", every), ("not", NEVER))}
     said, ends = take_turns(arguments, folder, rivals, rounds)
-    seconds = {name: [one["seconds"] for one in values[1:]] for name, values in said.items()}
+    chosen = quiet_rounds(said)
+    seconds, cpu, others = (
+        {name: [values[number][what] for number in chosen] for name, values in said.items()}
+        for what in ("seconds", "cpu", "others")
+    )
     notes = cost_of_saving(ends["saving"])
     at_end = notes["seconds of the last save, waited for"]
-    without = sum(seconds["not"])
+    # The last save belongs to the whole training, of which these turns are a part.
+    more = sum(seconds["saving"]) - sum(seconds["not"]) + at_end * len(chosen) / rounds
     costs = notes["seconds the engine waited"] + at_end
     costs += notes["seconds that calls were slower during background writes"]
     return {
@@ -570,9 +613,11 @@ def compare_saving(arguments: argparse.Namespace, epoch: float, folder: Path) ->
         "seconds between checkpoints": every,
         "checkpoint MB": ends["saving"]["checkpoint"],
         "peak MB": {name: values["peak"] for name, values in ends.items()},
+        "turns that count": chosen,
         "seconds a turn": seconds,
-        "CPU seconds": {name: sum(one["cpu"] for one in said[name][1:]) for name in said},
-        "share by the difference of the two": (sum(seconds["saving"]) + at_end) / without - 1,
+        "CPU seconds a turn": cpu,
+        "cores that other work held": others,
+        "share by the difference of the two": more / sum(seconds["not"]),
         "share by the notes of the one": costs / (notes["seconds in all"] - costs),
         "notes": notes,
     }
@@ -605,7 +650,7 @@ def show(record: dict) -> None:
     for phase in PHASES:
         for rival in RIVALS:
             found = record[phase][rival]
-            each = found["each round"]
+            each = found["each round that counts"]
             numbers = (found["ms a step"], min(each), max(each), found["CPU ms a step"])
             columns = "".join(f"{number:9.1f}" for number in numbers)
             print(f"{phase:8}{rival:9}{columns}{found['peak MB']:9.0f}")
@@ -647,6 +692,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--save-every", type=float, default=30.0, help="seconds between two checkpoints (30)"
     )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=60.0,
+        help="seconds to wait before a round while other work keeps the machine busy (60)",
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of every rival (2)")
     for name, kind in (("child", str), ("phase", str), ("epochs", int), ("seconds", float)):
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
@@ -662,8 +713,9 @@ def main() -> None:
         found = CHILDREN[arguments.child](arguments) or {}
         say(**found, peak=peak_megabytes())
         return
-    if importlib.util.find_spec("torch") is None:
-        raise SystemExit("PyTorch is not installed; bring it with: pip install 'jxhash[bench]'")
+    for package in ("jxhash", "torch"):
+        if importlib.util.find_spec(package) is None:
+            raise SystemExit(f"{package} is not installed; bring it with: {INSTALL}")
     record = {"command": shlex.join(["python", *sys.argv]), "machine": machine(arguments)}
     with tempfile.TemporaryDirectory() as folder:
         for phase in PHASES:

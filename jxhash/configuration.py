@@ -134,6 +134,15 @@ def require_not_negative(settings: Any, *names: str) -> None:
             raise UserError(f"config key {name!r} must not be negative: {getattr(settings, name)}")
 
 
+def require_rate(settings: Any, *names: str) -> None:
+    """Raises a UserError for the first named attribute outside [0, 1)."""
+    for name in names:
+        if not 0 <= getattr(settings, name) < 1:
+            raise UserError(
+                f"config key {name!r} must be at least 0 and below 1: {getattr(settings, name)}"
+            )
+
+
 def find(path: str) -> str:
     """Finds a config file: as given, else among those that come with the package.
 

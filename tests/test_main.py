@@ -15,7 +15,8 @@ import pytest
 SMALL = [
     "--config=configs/dcmh.py",
     "--config.dcmh.epochs=10",
-    "--config.dcmh.dropout=0.0",
+    "--config.dcmh.image_dropout=0.0",
+    "--config.dcmh.text_dropout=0.0",
     "--config.dcmh.image_hidden=(256,)",
     "--config.dcmh.text_hidden=(256,)",
     "--config.bits=16",

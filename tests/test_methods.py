@@ -70,7 +70,9 @@ def test_codes_are_signs(name, trained):
 def test_two_devices_take_the_same_step_as_one(name):
     """Dropout on, an uneven batch padded: every update by hand under jit, and mapped over two."""
     data = small.dataset()
-    method, run = small.build(small.config(name, dropout=0.4, batch_size=15), data)
+    method, run = small.build(
+        small.config(name, image_dropout=0.4, text_dropout=0.4, batch_size=15), data
+    )
     arrays = jax.tree.map(jnp.asarray, dict(data.training))
     corpus = jax.tree.map(jnp.asarray, batches.labels_of(data.training))
     sizes = {source: batches.num_rows(a) for source, a in data.training.items()}
@@ -186,7 +188,9 @@ def test_dropout_is_on_in_training_and_off_in_encoding(name):
     data = small.dataset()
     outcomes = []
     for dropout in (0.0, 0.5):
-        method, _ = small.build(small.config(name, dropout=dropout), data)
+        method, _ = small.build(
+            small.config(name, image_dropout=dropout, text_dropout=dropout), data
+        )
         state = method.init(jax.random.key(0))
         inputs = data.tasks[0].query.inputs["image"]
         first, second = (method.encode(state, "image", inputs) for _ in range(2))

@@ -88,9 +88,9 @@ def load_clipart_emoji() -> Dataset:
 
     Sources of training rows: "pairs" (clip art), "query" (emoji pictures) and "database" (emoji
     texts), the latter two without labels. Test queries are held out from both. Words are those of
-    the auxiliary pairs: nothing teaches a word that no pair has. Picture features are centred on the
-    training rows of their own collection and brought to one length, so that a difference of style
-    between the collections is no difference of content. Validation is on clip art alone.
+    the auxiliary pairs: nothing teaches a word that no pair has. Picture features are centred on
+    the training rows of their own collection and brought to one length, so that a difference of
+    style between the collections is no difference of content. Validation is on clip art alone.
     """
     clipart, emoji = _read("clipart"), _read("emoji")
     train, held_out = clipart.rows({"train"}), clipart.rows({"validation"})

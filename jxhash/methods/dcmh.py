@@ -18,7 +18,12 @@ import jax.numpy as jnp
 import ml_collections
 
 from jxhash import discrete, losses, parallel, similarity
-from jxhash.configuration import read_settings, require_not_negative, require_positive
+from jxhash.configuration import (
+    read_settings,
+    require_not_negative,
+    require_positive,
+    require_rate,
+)
 from jxhash.methods.base import (
     Batch,
     HashState,
@@ -49,7 +54,8 @@ class Settings:
       epochs: how often images, text and codes are updated in turn.
       image_hidden: widths of the image network's hidden layers.
       text_hidden: widths of the text network's hidden layers.
-      dropout: the rate after each hidden layer, in [0, 1).
+      image_dropout: the rate after each hidden layer of the image network, in [0, 1).
+      text_dropout: the same of the text network.
       hash_init: standard deviation of the hash layers' first weights and biases.
       quantization_weight: gamma, of the distance between outputs and codes.
       balance_weight: eta, of the squared sum of the outputs of all rows.
@@ -59,7 +65,8 @@ class Settings:
     epochs: int
     image_hidden: tuple[int, ...]
     text_hidden: tuple[int, ...]
-    dropout: float
+    image_dropout: float
+    text_dropout: float
     hash_init: float
     quantization_weight: float
     balance_weight: float
@@ -67,7 +74,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_positive(self, "epochs", "hash_init")
-        require_not_negative(self, "dropout", "quantization_weight", "balance_weight")
+        require_not_negative(self, "quantization_weight", "balance_weight")
+        require_rate(self, "image_dropout", "text_dropout")
 
 
 def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
@@ -86,10 +94,13 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
     settings = read_settings(config.dcmh, Settings)
     require_inputs(spec, "pairs", *MODALITIES)
     require_labels(spec, "DCMH")
-    hidden = {"image": settings.image_hidden, "text": settings.text_hidden}
     networks = {
-        modality: HashMLP(config.bits, hidden[modality], settings.dropout, settings.hash_init)
-        for modality in MODALITIES
+        "image": HashMLP(
+            config.bits, settings.image_hidden, settings.image_dropout, settings.hash_init
+        ),
+        "text": HashMLP(
+            config.bits, settings.text_hidden, settings.text_dropout, settings.hash_init
+        ),
     }
     optimizer = settings.optimizer.over(settings.epochs * spec.steps_per_epoch)
 

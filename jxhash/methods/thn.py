@@ -21,7 +21,12 @@ import jax.numpy as jnp
 import ml_collections
 
 from jxhash import losses, parallel, similarity
-from jxhash.configuration import read_settings, require_not_negative, require_positive
+from jxhash.configuration import (
+    read_settings,
+    require_not_negative,
+    require_positive,
+    require_rate,
+)
 from jxhash.errors import UserError
 from jxhash.methods.base import (
     Batch,
@@ -52,7 +57,8 @@ class Settings:
       epochs: passes over the auxiliary pairs.
       image_hidden: widths of the image network's hidden layers.
       text_hidden: widths of the text network's hidden layers.
-      dropout: the rate after each hidden layer, in [0, 1).
+      image_dropout: the rate after each hidden layer of the image network, in [0, 1).
+      text_dropout: the same of the text network.
       quantization_weight: lambda, of minus the logarithm of the outputs' magnitudes.
       mmd_weight: mu, of the discrepancy between domains and auxiliary rows; 0 learns from the
         auxiliary pairs alone.
@@ -62,14 +68,16 @@ class Settings:
     epochs: int
     image_hidden: tuple[int, ...]
     text_hidden: tuple[int, ...]
-    dropout: float
+    image_dropout: float
+    text_dropout: float
     quantization_weight: float
     mmd_weight: float
     optimizer: Optimizer
 
     def __post_init__(self) -> None:
         require_positive(self, "epochs")
-        require_not_negative(self, "dropout", "quantization_weight", "mmd_weight")
+        require_not_negative(self, "quantization_weight", "mmd_weight")
+        require_rate(self, "image_dropout", "text_dropout")
 
 
 def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
@@ -92,10 +100,9 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
     domain_modality = {domain: _only_modality(spec, domain) for domain in DOMAINS}
     if sorted(domain_modality.values()) != sorted(MODALITIES):
         raise UserError(f"THN's domains are of different modalities, not {domain_modality}")
-    hidden = {"image": settings.image_hidden, "text": settings.text_hidden}
     networks = {
-        modality: HashMLP(config.bits, hidden[modality], settings.dropout)
-        for modality in MODALITIES
+        "image": HashMLP(config.bits, settings.image_hidden, settings.image_dropout),
+        "text": HashMLP(config.bits, settings.text_hidden, settings.text_dropout),
     }
     optimizer = settings.optimizer.over(settings.epochs * spec.steps_per_epoch)
 
