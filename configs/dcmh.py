@@ -34,6 +34,7 @@ WIKIPEDIA = {
     **CLIPART,
     "epochs": 300,
     "image_hidden": (512, 512),
+    "text_hidden": (512, 512),
     "image_dropout": 0.0,
     "text_dropout": 0.0,
     "quantization_weight": 3.0,
