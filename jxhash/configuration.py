@@ -49,6 +49,8 @@ class Run:
         require_not_negative(
             self, "seed", "validate_every", "checkpoint_seconds", "resident_gigabytes"
         )
+        if self.seed >= 2**32:
+            raise UserError(f"config key 'seed' must be below 2^32, not {self.seed}")
 
 
 def run_config(**values: Any) -> ml_collections.ConfigDict:
@@ -110,7 +112,8 @@ def unknown_key_message(key: str, known: Iterable[str]) -> str:
 def _read(name: str, value: Any, kind: type) -> Any:
     if dataclasses.is_dataclass(kind):
         return read_settings(value, kind)
-    kind = typing.get_origin(kind) or kind
+    if typing.get_origin(kind) is tuple:
+        return _read_tuple(name, value, typing.get_args(kind)[0])
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
@@ -120,11 +123,19 @@ def _read(name: str, value: Any, kind: type) -> Any:
     return value
 
 
+def _read_tuple(name: str, value: Any, kind: type) -> tuple:
+    if not isinstance(value, (tuple, list)) or any(type(entry) is not kind for entry in value):
+        raise UserError(f"config key {name!r} holds {value!r}, not a tuple of {kind.__name__}")
+    return tuple(value)
+
+
 def require_positive(settings: Any, *names: str) -> None:
-    """Raises a UserError for the first named attribute that is not above zero."""
+    """Raises a UserError for the first named number, or tuple of numbers, not above zero."""
     for name in names:
-        if getattr(settings, name) <= 0:
-            raise UserError(f"config key {name!r} must be positive, not {getattr(settings, name)}")
+        value = getattr(settings, name)
+        entries = value if isinstance(value, tuple) else (value,)
+        if any(entry <= 0 for entry in entries):
+            raise UserError(f"config key {name!r} must be positive, not {value}")
 
 
 def require_not_negative(settings: Any, *names: str) -> None:

@@ -9,4 +9,4 @@ class UserError(ValueError):
 
 
 class Preempted(Exception):  # noqa: N818 - an event, not an error
-    """The run was asked to stop (SIGTERM) and has saved; the same command goes on from there."""
+    """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; the same command goes on."""

@@ -1,7 +1,16 @@
 """Files that are whole or not there."""
 
+import contextlib
+import fcntl
+import json
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from jxhash.errors import UserError
+
+LOCK = ".lock"
 
 
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
@@ -13,3 +22,39 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Reads a JSON file of a run.
+
+    Raises:
+      UserError: the file cannot be read or is damaged.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it, or choose another") from error
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+    """Makes a folder if need be and holds it for this process alone.
+
+    The system lets go of the lock when the process ends, however it ends.
+
+    Raises:
+      UserError: the folder cannot be made or written, or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "w")  # noqa: SIM115 - held until the end
+    except OSError as error:
+        raise UserError(f"{folder} cannot be used ({error.strerror}); choose another") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"another process works in {folder}; wait for it, or choose another --workdir"
+            ) from error
+        yield

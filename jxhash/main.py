@@ -4,7 +4,8 @@ import json
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ml_collections
 from absl import app, flags, logging
@@ -12,7 +13,7 @@ from ml_collections import config_flags
 
 from jxhash import configuration
 from jxhash.errors import Preempted, UserError
-from jxhash.files import write_atomically
+from jxhash.files import LOCK, locked, read_json, write_atomically
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -33,6 +34,7 @@ _DATA_DIR = flags.DEFINE_string(
 )
 
 _CONFIG_FILE = "config.json"
+_CARD_FILE = "card.json"
 
 PREEMPTED = 143  # what a shell reports of a process that SIGTERM ended
 
@@ -61,33 +63,48 @@ def run(
 
     settings = configuration.read_run(config)
     _require_own(workdir, config)
-    report = workdir / outcome.REPORT
-    if report.exists():
-        return json.loads(report.read_text(encoding="utf-8"))
     dataset = data.load(settings.data, data_dir)
+    _require_same_data(workdir, dataset.card)
+    if outcome.is_complete(workdir):
+        return read_json(workdir / outcome.REPORT)
     spec = engine.make_spec(dataset.training, settings.batch_size)
     method = methods.get(settings.method).build(config, spec)
     # Not before data and method fit together, so that a mistake leaves no folder behind.
-    write_atomically(workdir / _CONFIG_FILE, configuration.as_json(config).encode())
-    write_atomically(workdir / "card.json", outcome.to_json(dataset.card))
-    validate = outcome.validation(method, dataset)
-    state = engine.train(method, dataset.training, settings, workdir, validate)
-    lines = list(progress.read_metrics(workdir / progress.FILE))
-    return outcome.write(method, state, dataset, config.to_dict(), workdir, lines)
+    with locked(workdir):
+        write_atomically(workdir / _CONFIG_FILE, configuration.as_json(config).encode())
+        write_atomically(workdir / _CARD_FILE, outcome.to_json(dataset.card))
+        validate = outcome.validation(method, dataset)
+        state = engine.train(method, dataset.training, settings, workdir, validate)
+        lines = list(progress.read_metrics(workdir / progress.FILE))
+        return outcome.write(method, state, dataset, config.to_dict(), workdir, lines)
 
 
 def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
     """Raises a UserError unless the folder is new, empty, or that of a run of this config."""
+    if not workdir.exists():
+        return
+    if not workdir.is_dir():
+        raise UserError(f"{workdir} is no folder; choose another --workdir")
     file = workdir / _CONFIG_FILE
     if not file.exists():
-        if workdir.exists() and any(workdir.iterdir()):
+        if any(path.name != LOCK for path in workdir.iterdir()):
             raise UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
-    ours, theirs = json.loads(configuration.as_json(config)), json.loads(file.read_bytes())
+    ours, theirs = json.loads(configuration.as_json(config)), read_json(file)
     if ours != theirs:
         different = "; ".join(configuration.differences(ours, theirs)[:3])
         raise UserError(
             f"{workdir} holds a run of another config ({different}); choose another --workdir"
+        )
+
+
+def _require_same_data(workdir: pathlib.Path, card: Mapping[str, Any]) -> None:
+    """Raises a UserError where the folder holds a run on other data of the same name."""
+    file = workdir / _CARD_FILE
+    if file.exists() and read_json(file).get("sha256") != card["sha256"]:
+        raise UserError(
+            f"{workdir} holds a run on other data (the hash of {card['name']} differs from that in "
+            f"{_CARD_FILE}); choose another --workdir"
         )
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,6 +185,8 @@ def test_sigterm_saves_and_says_so(tmp_path):
         (["--config=configs/dcmh.py:nix"], ["nix", "clipart"]),
         (["--config=configs/dcmh.py:wikipedia", "--data_dir=."], ["raw_features.mat", "missing"]),
         (["--config=configs/thn.py", "--config.data=clipart"], ["query", "pairs"]),
+        (["--config=configs/dcmh.py", "--config.dcmh.image_hidden=(0,)"], ["image_hidden"]),
+        (["--config=configs/dcmh.py", "--config.dcmh.image_dropout=1.0"], ["image_dropout"]),
         (["--nix"], ["nix"]),
         (["stray"], ["stray"]),
     ],
@@ -212,6 +215,45 @@ def test_a_folder_of_another_run_is_left_alone(finished):
     assert code == 2
     assert "another --workdir" in err
     assert [path.name for path in stranger.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("report.json", '{"tru', "report.json is damaged"),
+        ("config.json", '{"tru', "config.json is damaged"),
+        ("card.json", '{"sha256": "another"}', "other data"),
+        ("metrics.jsonl", "garbage\n", "line 1, is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named_and_left_alone(finished, tmp_path, name, content, says):
+    _, workdir, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    (copy / name).write_text(content)
+    if name == "metrics.jsonl":
+        (copy / "report.json").unlink()
+    code, _, err = run(*SMALL, f"--workdir={copy}", cwd=tmp_path)
+    assert code == 2
+    assert says in err
+    assert "Traceback" not in err
+    assert (copy / name).read_text() == content
+
+
+def test_a_folder_in_use_is_left_alone(finished, tmp_path):
+    from jxhash.errors import UserError
+    from jxhash.files import locked
+
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(UserError, match="another process"),
+        locked(tmp_path / "run"),
+    ):
+        pass
+    (tmp_path / "file").write_text("")
+    code, _, err = run(*SMALL, f"--workdir={tmp_path / 'file'}", cwd=tmp_path)
+    assert code == 2
+    assert "no folder" in err
 
 
 def test_help_helps(tmp_path):

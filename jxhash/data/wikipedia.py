@@ -99,6 +99,9 @@ def _read_features(path: pathlib.Path) -> dict[str, np.ndarray]:
         array = arrays.get(name)
         if array is None or array.ndim != 2 or array.shape[1] != width or array.dtype.kind != "f":
             raise UserError(f"{path} lacks {name}, a matrix of {width} columns of numbers")
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if bad.size:
+            raise UserError(f"{path}: {name} holds NaN or infinity in row {bad[0]}; mend the row")
     return {name: np.asarray(arrays[name], np.float32) for name in ("I_tr", "I_te", "T_tr", "T_te")}
 
 

@@ -102,6 +102,7 @@ def measures(histogram: metrics.Histogram) -> dict[str, Any]:
     """Reads every measure of `MEASURES` off a histogram, as JSON values."""
     size = int(histogram.retrieved[0].sum())
     ks = [k for k in TOP if k <= size]
+    radius = min(RADIUS, histogram.retrieved.shape[1] - 1)
     cut = min(CUT, size)
     precision = metrics.precision_at(histogram, ks).tolist()
     curve = metrics.precision_recall_curve(histogram)
@@ -109,9 +110,7 @@ def measures(histogram: metrics.Histogram) -> dict[str, Any]:
         "map": metrics.mean_average_precision(histogram),
         f"map_at_{CUT}": metrics.mean_average_precision(histogram, top_k=cut),
         f"ndcg_at_{CUT}": metrics.ndcg(histogram, top_k=cut),
-        "lookup_precision": metrics.lookup_precision(
-            histogram, min(RADIUS, histogram.retrieved.shape[1] - 1)
-        ),
+        "lookup_precision": metrics.lookup_precision(histogram, radius),
         "precision_at": dict(zip(map(str, ks), precision, strict=True)),
         "precision_recall": {
             "precision": curve.precision.tolist(),
@@ -138,7 +137,9 @@ def evaluate(
             protocol: measures(by_task[task].histogram) for protocol, by_task in trained.items()
         }
         results[task][UNTRAINED] = measures(found.histogram)
-        results[task][RANDOM] = measures(metrics.random_ranking(found.histogram))
+        random = measures(metrics.random_ranking(found.histogram))
+        # A ranking has no radius to look within.
+        results[task][RANDOM] = random | {"lookup_precision": None}
     return results
 
 

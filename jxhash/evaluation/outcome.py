@@ -33,6 +33,11 @@ def validation(method: Method, dataset: Dataset) -> Callable[[HashState], dict[s
     return measure_state
 
 
+def is_complete(workdir: pathlib.Path) -> bool:
+    """Whether a finished run left all its files in a folder."""
+    return all((workdir / name).exists() for name in (CODES, PAGE, REPORT))
+
+
 def to_json(values: Mapping[str, Any]) -> bytes:
     """Readable JSON, in the order of the keys."""
     return (json.dumps(values, indent=1) + "\n").encode()

@@ -12,6 +12,7 @@ from jxhash import codes
 from jxhash.data.dataset import Items
 from jxhash.evaluation import figures
 from jxhash.evaluation.measure import CUT, MEASURES, RADIUS, Found
+from jxhash.evaluation.report import number
 
 QUERIES = 8
 RESULTS = 10
@@ -96,13 +97,13 @@ def _results(results: Mapping[str, Any]) -> str:
         for protocol, values in by_protocol.items():
             trained = protocol in ("encoded", "learned")
             name = f"database {protocol}" if trained else protocol
-            numbers = (
+            values_shown = (
                 values["map"],
                 values[f"map_at_{CUT}"],
                 values[f"ndcg_at_{CUT}"],
                 values["lookup_precision"],
             )
-            cells = "".join(f"<td>{number:.3f}</td>" for number in numbers)
+            cells = "".join(f"<td>{number(value)}</td>" for value in values_shown)
             rows.append(f'<tr class="{"main" if trained else ""}"><td>{name}</td>{cells}</tr>')
     return f"<table>{''.join(rows)}</table>"
 

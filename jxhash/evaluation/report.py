@@ -61,10 +61,15 @@ def table(report: Mapping[str, Any]) -> str:
                 f"{values['map']:8.3f}",
                 f"{values[f'map_at_{CUT}']:10.3f}",
                 f"{values[f'ndcg_at_{CUT}']:10.3f}",
-                f"{values['lookup_precision']:10.3f}",
+                f"{number(values['lookup_precision']):>10}",
             )
             lines.append(f"  {_row_name(protocol):32}{''.join(cells)}")
     return "\n".join(lines)
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or a dash for what is not defined."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _row_name(protocol: str) -> str:

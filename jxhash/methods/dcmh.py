@@ -73,7 +73,7 @@ class Settings:
     optimizer: Optimizer
 
     def __post_init__(self) -> None:
-        require_positive(self, "epochs", "hash_init")
+        require_positive(self, "epochs", "hash_init", "image_hidden", "text_hidden")
         require_not_negative(self, "quantization_weight", "balance_weight")
         require_rate(self, "image_dropout", "text_dropout")
 

@@ -75,7 +75,7 @@ class Settings:
     optimizer: Optimizer
 
     def __post_init__(self) -> None:
-        require_positive(self, "epochs")
+        require_positive(self, "epochs", "image_hidden", "text_hidden")
         require_not_negative(self, "quantization_weight", "mmd_weight")
         require_rate(self, "image_dropout", "text_dropout")
 

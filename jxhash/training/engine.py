@@ -101,12 +101,12 @@ def train(
 
     Raises:
       TrainingDivergedError: a loss, or the state, is NaN or infinite; what was saved stays.
-      Preempted: SIGTERM came; the state is saved.
+      Preempted: SIGTERM or Ctrl-C came; the state is saved.
       UserError: a checkpoint is damaged.
     """
     with contextlib.closing(Checkpoints(workdir / "checkpoints", run.checkpoint_seconds)) as saved:
         trainer = _Trainer(method, training, run, saved, MetricsFile(workdir), validate)
-        with _sigterm_event() as stop:
+        with _stop_event() as stop:
             return trainer.train(stop)
 
 
@@ -290,7 +290,7 @@ class _Trainer:
 
 def _diverged(what: str, where: str) -> str:
     return (
-        f"{what} turned NaN or infinite in {where}; the last good checkpoint is kept: lower the "
+        f"{what} turned NaN or infinite in {where}; checkpoints saved before are kept: lower the "
         "learning rate, look for outliers among the features, then start in a new workdir"
     )
 
@@ -319,14 +319,22 @@ def _is_finite(state: HashState) -> bool:
 
 
 @contextlib.contextmanager
-def _sigterm_event() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets; outside the main thread, where no signal arrives, never set."""
+def _stop_event() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set; never set outside the main thread, where none comes."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def stop(number: int, _: Any) -> None:
+        event.set()
+        # Who asks a second time does not want to wait for the save.
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in numbers:
+            signal.signal(number, before[number])

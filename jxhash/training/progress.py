@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from jxhash.errors import UserError
 from jxhash.files import write_atomically
 
 FILE = "metrics.jsonl"
@@ -35,9 +36,13 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     with open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
+        for number, line in enumerate(file, start=1):
+            if not line.endswith("\n"):
+                continue
+            try:
                 yield json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{path}, line {number}, is damaged; remove the line") from error
 
 
 class Bar:
