@@ -1,7 +1,7 @@
 """The only file that knows how work is spread over devices.
 
 A step is written for the rows of one device. Inside `pmapped` the helpers below speak to the other
-devices; outside of it there are none, and each helper is the identity. The rule for gradients:
+devices; outside of it, or with one device, each helper is the identity. The rule for gradients:
 add up or average the *gradients* over devices, never the loss that is differentiated.
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 AXIS = "devices"
 
 
-def _inside() -> bool:
+def _several() -> bool:
+    """Whether other devices take part; a collective of one device would copy every gradient."""
     try:
-        jax.lax.axis_size(AXIS)
+        return jax.lax.axis_size(AXIS) > 1
     except NameError:
         return False
-    return True
 
 
 def pmapped(function: Callable, *, in_axes: tuple, donate: tuple[int, ...] = ()) -> Callable:
@@ -39,29 +39,24 @@ def pmapped(function: Callable, *, in_axes: tuple, donate: tuple[int, ...] = ())
 
 def num_devices() -> int:
     """The number of devices that run the step: the axis inside `pmapped`, 1 outside."""
-    return jax.lax.axis_size(AXIS) if _inside() else 1
-
-
-def device_rows(rows: int) -> jax.Array | int:
-    """The first of this device's rows where `rows` rows lie on each device, in device order."""
-    return jax.lax.axis_index(AXIS) * rows if _inside() else 0
+    return jax.lax.axis_size(AXIS) if _several() else 1
 
 
 def all_rows(tree: Any) -> Any:
     """Joins the rows of all devices, in device order; differentiable."""
-    if not _inside():
+    if not _several():
         return tree
     return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, axis=0, tiled=True), tree)
 
 
 def total(tree: Any) -> Any:
     """Adds each array up over devices."""
-    return jax.lax.psum(tree, AXIS) if _inside() else tree
+    return jax.lax.psum(tree, AXIS) if _several() else tree
 
 
 def mean(tree: Any) -> Any:
     """Averages each array over devices."""
-    return jax.lax.pmean(tree, AXIS) if _inside() else tree
+    return jax.lax.pmean(tree, AXIS) if _several() else tree
 
 
 def replicate(tree: Any) -> Any:

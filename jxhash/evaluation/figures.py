@@ -89,17 +89,19 @@ def top_n(results: Mapping[str, Any]) -> str:
 def training(lines: Iterable[Mapping[str, Any]]) -> str:
     """Every metric of every update over the epochs, one panel a metric."""
     curves: dict[str, dict[str, list]] = {}
-    stages: dict[str, int] = {}
+    first: dict[str, int] = {}
+    last = 0
     for line in lines:
-        first = stages.setdefault(line["stage"], sum(stages.values()))
-        stages[line["stage"]] = max(stages[line["stage"]], line["epoch"])
+        # A stage's epochs go on where those of the stage before ended.
+        begin = first.setdefault(line["stage"], last)
+        last = begin + line["epoch"]
         for name, value in line.items():
             if name in ("place", "stage", "epoch", "update"):
                 continue
             panel = "validation MAP" if line["update"] == "validation" else name
             label = name if line["update"] == "validation" else line["update"]
             points = curves.setdefault(panel, {}).setdefault(label, [])
-            points.append((first + line["epoch"], value))
+            points.append((last, value))
     return _panels(curves)
 
 
