@@ -1,0 +1,150 @@
+"""Each method against its paper: one step of the update, from plain float64 loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import small
+
+from jxhash.methods.base import Batch
+from jxhash.training import batches
+
+PLAIN_SGD = {
+    "name": "sgd",
+    "learning_rate": 1.0,
+    "final_learning_rate": 1.0,
+    "decay": "linear",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+}
+
+
+def batch_of(data, index):
+    """A batch with the same row numbers in every source; out of range is padding."""
+    rows = {}
+    for source, arrays in data.training.items():
+        arrays = {name: jnp.asarray(array) for name, array in arrays.items()}
+        number = batches.num_rows(arrays)
+        picked = jnp.where(index < 30, index, number)
+        rows[source] = batches.with_index(batches.Resident.read(arrays, picked, 0), picked, number)
+    corpus = jax.tree.map(jnp.asarray, batches.labels_of(data.training))
+    return Batch(rows, corpus)
+
+
+def build(name, data, **changes):
+    made = small.config(
+        name, image_hidden=(), text_hidden=(), image_dropout=0.0, text_dropout=0.0,
+        optimizer=PLAIN_SGD, **changes,
+    )  # fmt: skip
+    return small.build(made, data)[0]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def linear(params, x):
+    dense = params["params"]["Dense_0"]
+    return np.float64(x) @ np.float64(dense["kernel"]) + np.float64(dense["bias"])
+
+
+def test_dcmh_step_is_the_gradient_of_equation_2():
+    data = small.dataset()
+    method = build("dcmh", data, quantization_weight=0.7, balance_weight=0.3)
+    before = method.init(jax.random.key(1))
+    index = jnp.array([3, 8, 21, 99])  # the last is padding
+    after, metrics = jax.jit(method.stages[0].updates[0].step)(before, batch_of(data, index))
+
+    pairs, chosen = data.training["pairs"], np.array([3, 8, 21])
+    x = pairs["image"][chosen].astype(np.float64)
+    labels = pairs["labels"].astype(int)
+    f, G = linear(before.params["image"], x), np.float64(before.buffers["text"])
+    F = np.float64(before.buffers["image"])
+    F[chosen] = f
+    B = np.float64(before.codes["pairs"])[chosen]
+    gradient, value = np.zeros_like(f), 0.3 * np.sum(F.sum(axis=0) ** 2)
+    for i, row in enumerate(chosen):
+        for j in range(len(G)):
+            theta = 0.5 * f[i] @ G[j]
+            similar = float(labels[row] @ labels[j] > 0)
+            gradient[i] += 0.5 * (sigmoid(theta) - similar) * G[j]
+            value += np.log1p(np.exp(theta)) - similar * theta
+        gradient[i] += 2 * 0.7 * (f[i] - B[i]) + 2 * 0.3 * F.sum(axis=0)
+        value += 0.7 * np.sum((f[i] - B[i]) ** 2)
+    gradient /= len(chosen) * len(G)
+
+    moved = jax.tree.map(lambda a, b: np.asarray(a - b), before.params, after.params)
+    dense = moved["image"]["params"]["Dense_0"]
+    np.testing.assert_allclose(dense["kernel"], x.T @ gradient, atol=1e-5)
+    np.testing.assert_allclose(dense["bias"], gradient.sum(axis=0), atol=1e-5)
+    assert not np.any(moved["text"]["params"]["Dense_0"]["kernel"])
+    # Outputs from before the step are written, those of other rows stay.
+    np.testing.assert_allclose(after.buffers["image"], F, atol=1e-5)
+    total, count = metrics["loss"]
+    np.testing.assert_allclose(total / count, value / (len(chosen) * len(G)), rtol=1e-5)
+
+
+def test_dcmh_codes_are_the_nearest_of_all_codes():
+    data = small.dataset()
+    method = build("dcmh", data)
+    state = method.init(jax.random.key(2))
+    after, _ = method.stages[0].updates[2].step(state, batch_of(data, jnp.arange(30)))
+    F, G = (np.float64(state.buffers[m]) for m in ("image", "text"))
+    for i in range(30):
+        for bit in range(16):
+            costs = {b: (b - F[i, bit]) ** 2 + (b - G[i, bit]) ** 2 for b in (-1, 1)}
+            assert after.codes["pairs"][i, bit] == min(costs, key=costs.get)
+
+
+def mmd(a, b, gamma):
+    def kernel(p, q):
+        return np.mean([[np.exp(-gamma * np.sum((x - y) ** 2)) for y in q] for x in p])
+
+    return kernel(a, a) + kernel(b, b) - 2 * kernel(a, b)
+
+
+def median_gamma(a, b):
+    pooled = np.concatenate([a, b])
+    distances = [np.sum((x - y) ** 2) for i, x in enumerate(pooled) for y in pooled[:i]]
+    return 1 / np.median(distances)
+
+
+def test_thn_loss_is_the_objective_of_the_paper():
+    data = small.dataset()
+    method = build("thn", data, quantization_weight=0.01, mmd_weight=0.5)
+    state = method.init(jax.random.key(1))
+    index = jnp.array([2, 5, 7, 11, 99])
+    _, metrics = method.stages[0].updates[0].step(state, batch_of(data, index))
+
+    chosen, params = np.array([2, 5, 7, 11]), state.params["networks"]
+    pairs = {name: array[chosen] for name, array in data.training["pairs"].items()}
+    z = {m: np.tanh(linear(params[m], pairs[m])) for m in ("image", "text")}
+    query = np.tanh(linear(params["image"], data.training["query"]["image"][chosen]))
+    database = np.tanh(linear(params["text"], data.training["database"]["text"][chosen]))
+    labels, L, Q = pairs["labels"].astype(int), 0.0, 0.0
+    for i in range(4):
+        for j in range(4):
+            product = z["image"][i] @ z["text"][j]
+            L += np.log1p(np.exp(product)) - float(labels[i] @ labels[j] > 0) * product
+            Q += -np.log(np.abs(z["image"][i])).sum() - np.log(np.abs(z["text"][j])).sum()
+    D = mmd(query, z["image"], median_gamma(query, z["image"]))
+    D += mmd(database, z["text"], median_gamma(database, z["text"]))
+    expected = {"likelihood": L / 16, "quantization": Q / 16, "mmd": D}
+    expected["loss"] = L / 16 + 0.01 * Q / 16 + 0.5 * D
+    for name, value in expected.items():
+        total, count = metrics[name]
+        np.testing.assert_allclose(total / count, value, rtol=1e-4, err_msg=name)
+
+
+def test_thn_without_mmd_does_not_learn_from_the_domains():
+    data = small.dataset()
+    batch = batch_of(data, jnp.arange(8))
+    other = dict(batch.rows)
+    other["query"] = {**other["query"], "image": -other["query"]["image"]}
+    other["database"] = {**other["database"], "text": 1 - other["database"]["text"]}
+    for weight, alike in ((0.0, True), (0.5, False)):
+        method = build("thn", data, mmd_weight=weight)
+        state = method.init(jax.random.key(1))
+        step = method.stages[0].updates[0].step
+        one, two = (step(state, Batch(rows, batch.corpus))[0] for rows in (batch.rows, other))
+        same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one.params, two.params)
+        assert all(jax.tree.leaves(same)) is alike
