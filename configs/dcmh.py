@@ -2,6 +2,9 @@
 
 python -m jxhash.main --config=configs/dcmh.py             # clip art, comes with the package
 python -m jxhash.main --config=configs/dcmh.py:wikipedia   # needs its archive, see --data_dir
+
+To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
+MAP .72 / .91 (random .155), Wikipedia .295 / .71 (random .111; learned codes .325 / .73).
 """
 
 from ml_collections import ConfigDict

@@ -26,20 +26,23 @@ SMALL = [
 ]
 
 
-def start(*arguments, cwd, **options):
+def start(*arguments, cwd, devices=1):
     return subprocess.Popen(
         [sys.executable, "-m", "jxhash.main", *arguments],
         cwd=cwd,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        **options,
+        env=os.environ
+        | {
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        },
     )
 
 
-def run(*arguments, cwd):
-    process = start(*arguments, cwd=cwd)
+def run(*arguments, cwd, devices=1):
+    process = start(*arguments, cwd=cwd, devices=devices)
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
@@ -140,6 +143,19 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(finished, tmp_path):
     assert kills > 1
     for name in ("codes.npz", "report.json", "report.html", "metrics.jsonl"):
         assert (workdir / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_two_devices_end_where_one_does(finished, tmp_path):
+    _, alone, _ = finished
+    code, _, err = run(*SMALL, f"--workdir={tmp_path / 'run'}", cwd=tmp_path, devices=2)
+    assert code == 0, err
+    one, two = (
+        json.loads((folder / "report.json").read_text())["results"]
+        for folder in (alone, tmp_path / "run")
+    )
+    for task, by_protocol in one.items():
+        other = two[task]["encoded"]["map"]
+        assert by_protocol["encoded"]["map"] == pytest.approx(other, abs=0.01)
 
 
 def wait_for_checkpoint(process, workdir, kills):
