@@ -97,7 +97,7 @@ class Gate:
     """Stands between two rounds: reports the one that ends, waits for leave to begin the next."""
 
     def __init__(self) -> None:
-        self._waited = 0.0
+        self._waited, self._before = 0.0, peak_megabytes()
         self._start()
 
     def _start(self) -> None:
@@ -110,7 +110,8 @@ class Gate:
     def __call__(self, loss: float) -> None:
         """Ends a round whose last epoch had this mean loss."""
         ended, cpu = time.monotonic(), time.process_time() - self._cpu
-        say(seconds=ended - self._began, cpu=cpu, loss=loss, peak=peak_megabytes())
+        memory = {"before": self._before, "peak": peak_megabytes()}
+        say(seconds=ended - self._began, cpu=cpu, loss=loss, **memory)
         if not sys.stdin.readline():
             raise SystemExit("the parent process is gone")
         self._start()
@@ -201,6 +202,7 @@ def run_scan(task: argparse.Namespace) -> None:
     training = {"pairs": draw_data(task.rows)}
     method, run = dcmh(training, task.epochs * (task.rounds + 1), NEVER)
     (update,) = only(method, task.phase).stages[0].updates
+    gate = Gate()
     arrays, corpus = jax.device_put((training["pairs"], batches.labels_of(training)))
 
     def epoch(state: HashState, plan: Any, arrays: Any, corpus: Any) -> tuple:
@@ -216,7 +218,6 @@ def run_scan(task: argparse.Namespace) -> None:
     plans = plan_of(training, update.sampling)
     state = jax.jit(method.init)(jax.random.key(run.seed))
     write_start(task, state, plans)
-    gate = Gate()
     for round_number in range(task.rounds + 1):
         for number in range(task.epochs):
             plan = plans(round_number * task.epochs + number)
@@ -256,11 +257,11 @@ def run_torch(task: argparse.Namespace) -> None:
 
     torch.set_num_threads(task.threads)
     arrays = {name: torch.from_numpy(array) for name, array in draw_data(task.rows).items()}
+    gate = Gate()
     with np.load(start_file(task)) as start:
         step = torch_step(task.phase, arrays, start)
         first_plan = torch.from_numpy(start["plan"]).long()
     rng = np.random.default_rng(SEED)
-    gate = Gate()
     for round_number in range(task.rounds + 1):
         for epoch in range(task.epochs):
             if round_number == 0:
@@ -572,6 +573,7 @@ def figures(said: list[dict], steps: int, chosen: list[int]) -> dict:
         "CPU ms a step": statistics.median(cpu[number] for number in chosen),
         "seconds of the warm-up": said[0]["seconds"],
         "peak MB": said[-1]["peak"],
+        "of it libraries and the training arrays, MB": said[-1]["before"],
         "each round that counts": [wall[number] for number in chosen],
         "all rounds": wall[1:],
         "cores that other work held": [one["others"] for one in said[1:]],
