@@ -164,6 +164,35 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         engine.train(method, data.training, run, tmp_path)
 
 
+def test_a_changed_bit_in_a_checkpoint_is_found(tmp_path):
+    data = small.dataset()
+    method, run = small.build(small.config("dcmh", epochs=1), data)
+    engine.train(method, data.training, run, tmp_path)
+    newest = max((tmp_path / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    values = max((newest / "state").rglob("*"), key=lambda path: path.stat().st_size)
+    content = bytearray(values.read_bytes())
+    content[len(content) // 2] ^= 1
+    values.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged \(.*checksum"):
+        engine.train(method, data.training, run, tmp_path)
+
+
+def test_memory_of_a_state_may_be_reused_once_save_returns(tmp_path):
+    data = small.dataset()
+    method, _ = small.build(small.config("dcmh"), data)
+    state = jax.device_get(method.init(jax.random.key(0)))
+    large = np.ones(20_000_000, np.float32)
+    saved = Checkpoints(tmp_path, 30)
+    saved.save(state.replace(buffers={"large": large}), {})
+    large[:] = 2
+    saved.wait()
+    like = jax.eval_shape(method.init, jax.random.key(0))
+    like = like.replace(buffers={"large": jax.ShapeDtypeStruct(large.shape, large.dtype)})
+    restored, _ = saved.restore(like)
+    assert np.all(restored.buffers["large"] == 1)
+    saved.close()
+
+
 def test_optimizer_reaches_its_last_rate():
     from jxhash.methods.base import Optimizer
 

@@ -1,7 +1,9 @@
 """Checkpoints of everything that a training needs to go on as if it had never stopped."""
 
+import json
 import pathlib
 import time
+import zlib
 from typing import Any
 
 import jax
@@ -17,9 +19,9 @@ _KEPT = 2
 class Checkpoints:
     """The checkpoints of one run, in one folder, the newest two of them.
 
-    A checkpoint is the state and a small JSON record of the place in the training. Saving copies
-    the state to the host and writes it in the background; a save that was cut off leaves no trace
-    that a later run would take for a checkpoint.
+    A checkpoint is the state and a small JSON record of the place in the training, with a checksum
+    of both. Saving copies the state to the host and writes it in the background; a save that was
+    cut off leaves no trace that a later run would take for a checkpoint.
     """
 
     def __init__(self, folder: pathlib.Path, seconds_between: float) -> None:
@@ -28,8 +30,12 @@ class Checkpoints:
         self._seconds_between = seconds_between
         self._saved_at = time.monotonic()
         options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, cleanup_tmp_directories=True)
+        # Compressing weights takes cores from the training and saves a tenth of the disk.
+        state_handler = ocp.PyTreeCheckpointHandler(use_compression=False)
         self._manager = ocp.CheckpointManager(
-            self._folder, options=options, item_names=("state", "place")
+            self._folder,
+            options=options,
+            item_handlers={"state": state_handler, "place": ocp.JsonCheckpointHandler()},
         )
 
     def due(self) -> bool:
@@ -37,10 +43,15 @@ class Checkpoints:
         return time.monotonic() - self._saved_at >= self._seconds_between
 
     def save(self, state: HashState, place: dict[str, Any]) -> None:
-        """Begins to save; waits for a save still under way."""
+        """Begins to save; waits for a save still under way.
+
+        Once this returns, the memory of the state's arrays may be reused: Orbax holds a copy.
+        """
         number = (self._manager.latest_step() or 0) + 1
+        state = _to_host(state)
+        record = {"place": place, "checksum": _checksum(state, place)}
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(_to_host(state)), place=ocp.args.JsonSave(place)
+            state=ocp.args.PyTreeSave(state), place=ocp.args.JsonSave(record)
         )
         self._manager.save(number, args=arguments)
         self._saved_at = time.monotonic()
@@ -60,15 +71,21 @@ class Checkpoints:
         number = self._manager.latest_step()
         if number is None:
             return None
+        template = _host_template(like)
+        restore_args = ocp.checkpoint_utils.construct_restore_args(template)
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardRestore(_host_template(like)), place=ocp.args.JsonRestore()
+            state=ocp.args.PyTreeRestore(item=template, restore_args=restore_args),
+            place=ocp.args.JsonRestore(),
         )
         try:
             restored = self._manager.restore(number, args=arguments)
+            state, place = restored["state"], restored["place"]["place"]
+            if restored["place"]["checksum"] != _checksum(state, place):
+                raise ValueError("its checksum does not fit its contents")
         # A damaged file shows as whatever the reader of that file happens to raise.
         except Exception as error:
             raise UserError(self._damaged(number, error)) from error
-        return _with_key(restored["state"]), restored["place"]
+        return _with_key(state), place
 
     def _damaged(self, number: int, error: Exception) -> str:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else ""
@@ -88,9 +105,14 @@ class Checkpoints:
 
 
 def _to_host(state: HashState) -> HashState:
-    # A copy of its own: the next step may reuse the memory of the state's arrays.
-    without_key = state.replace(key=jax.random.key_data(state.key))
-    return jax.tree.map(lambda x: np.array(jax.device_get(x)), without_key)
+    return jax.device_get(state.replace(key=jax.random.key_data(state.key)))
+
+
+def _checksum(state: HashState, place: dict[str, Any]) -> int:
+    checksum = zlib.crc32(json.dumps(place, sort_keys=True).encode())
+    for array in jax.tree.leaves(state):
+        checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+    return checksum
 
 
 def _host_template(like: HashState) -> HashState:
