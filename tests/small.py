@@ -1,5 +1,8 @@
 """A small data set and small configs: enough to learn from, little enough for a test."""
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -16,29 +19,6 @@ OPTIMIZER = {
     "decay": "geometric",
     "momentum": 0.0,
     "weight_decay": 0.0,
-}
-SETTINGS = {
-    "dcmh": {
-        "epochs": 30,
-        "image_hidden": (32,),
-        "text_hidden": (32,),
-        "image_dropout": 0.2,
-        "text_dropout": 0.2,
-        "hash_init": 0.05,
-        "quantization_weight": 1.0,
-        "balance_weight": 0.0,
-        "optimizer": OPTIMIZER,
-    },
-    "thn": {
-        "epochs": 20,
-        "image_hidden": (32,),
-        "text_hidden": (32,),
-        "image_dropout": 0.2,
-        "text_dropout": 0.2,
-        "quantization_weight": 1e-4,
-        "mmd_weight": 0.1,
-        "optimizer": OPTIMIZER,
-    },
 }
 
 
@@ -87,14 +67,61 @@ def dataset(number: int = 101, *, labelled: bool = True) -> Dataset:
     )
 
 
+class Case(NamedTuple):
+    """What the table of tests needs to know of a method.
+
+    Attributes:
+      settings: the method's part of a config, enough to learn `dataset`.
+      short: changes that make its training a few epochs long.
+      dropout: the settings that are dropout rates; () for a method without dropout.
+      supervised: whether it needs labels.
+      dataset: makes the data that it learns from.
+    """
+
+    settings: dict[str, Any]
+    short: dict[str, Any] = {"epochs": 2}
+    dropout: tuple[str, ...] = ("image_dropout", "text_dropout")
+    supervised: bool = True
+    dataset: Callable[..., Dataset] = dataset
+
+
+CASES = {
+    "dcmh": Case(
+        {
+            "epochs": 30,
+            "image_hidden": (32,),
+            "text_hidden": (32,),
+            "image_dropout": 0.2,
+            "text_dropout": 0.2,
+            "hash_init": 0.05,
+            "quantization_weight": 1.0,
+            "balance_weight": 0.0,
+            "optimizer": OPTIMIZER,
+        }
+    ),
+    "thn": Case(
+        {
+            "epochs": 20,
+            "image_hidden": (32,),
+            "text_hidden": (32,),
+            "image_dropout": 0.2,
+            "text_dropout": 0.2,
+            "quantization_weight": 1e-4,
+            "mmd_weight": 0.1,
+            "optimizer": OPTIMIZER,
+        }
+    ),
+}
+
+
 def config(method: str, **changes) -> ConfigDict:
-    """A config for `dataset`; `changes` are keys of the method's own part or of the run."""
+    """A config for the method's data; `changes` are keys of the method's own part or of the run."""
     made = run_config(
         method=method,
         data="small",
         bits=16,
         batch_size=16,
-        **{method: ConfigDict(SETTINGS[method])},
+        **{method: ConfigDict(CASES[method].settings)},
     )
     for key, value in changes.items():
         part = made if key in made else made[method]
