@@ -1,6 +1,7 @@
 """A small data set and small configs: enough to learn from, little enough for a test."""
 
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +80,7 @@ class Case(NamedTuple):
     """
 
     settings: dict[str, Any]
-    short: dict[str, Any] = {"epochs": 2}
+    short: Mapping[str, Any] = types.MappingProxyType({"epochs": 2})
     dropout: tuple[str, ...] = ("image_dropout", "text_dropout")
     supervised: bool = True
     dataset: Callable[..., Dataset] = dataset

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import small
 
-from jxhash import methods, metrics, parallel
+from jxhash import methods, parallel
 from jxhash.errors import UserError
 from jxhash.evaluation import measure
 from jxhash.methods.base import Batch, hamming_distances
@@ -25,7 +25,7 @@ def train(made, data, workdir, **arguments):
 
 def mean_map(method, state, data):
     found = measure.retrieve(method, state, data.tasks)
-    return np.mean([metrics.mean_average_precision(f.histogram) for f in found.values()])
+    return np.mean([one.mean_average_precision() for one in found.values()])
 
 
 pytestmark = pytest.mark.parametrize("name", methods.names())

@@ -1,14 +1,18 @@
 """Retrieval under a named protocol: which codes the database has, and what is read off."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jxhash import codes, metrics
 from jxhash.data.dataset import Dataset, Items, Task
 from jxhash.evaluation.encode import encode
-from jxhash.methods.base import HashState, Method
+from jxhash.methods.base import HashState, Method, hamming_distances
+from jxhash.metrics import per_query
 
 TOP = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 CUT = 50
@@ -27,27 +31,49 @@ MEASURES = {
     "gain 2^shared - 1",
     "lookup_precision": f"precision within Hamming radius {RADIUS}, an empty lookup counts as 0",
     "precision_at": "precision among the first N",
-    "precision_recall": "mean precision and mean recall within each Hamming radius",
+    "precision_recall": "mean precision and mean recall within each Hamming radius; for other "
+    "distances among the first N",
 }
 RELEVANCE = "relevant: shares at least one label with the query"
 
 
-class Found(NamedTuple):
+Measures = Mapping[str, Callable[[metrics.Histogram], np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
     """What the queries of one task found, under one protocol.
 
     Attributes:
       task: the direction and its items.
       database: the items searched; under "learned" the training rows.
-      query_codes: int8 [q, K].
-      database_codes: int8 [n, K].
-      histogram: counts of retrieved and relevant items at each distance.
+      query: what a query is searched with, rows first: codes, or outputs where the method has a
+        distance of its own.
+      entries: what the database keeps of each item, rows first.
+      distances: from the numbers of some queries (a slice or an array) to distances [b, n].
+      histogram: counts at each Hamming distance; None where the method has a distance of its own.
     """
 
     task: Task
     database: Items
-    query_codes: np.ndarray
-    database_codes: np.ndarray
-    histogram: metrics.Histogram
+    query: np.ndarray
+    entries: np.ndarray
+    distances: Callable[[Any], np.ndarray]
+    histogram: metrics.Histogram | None
+
+    def read(self, measures: Measures) -> dict[str, np.ndarray]:
+        """The values of measures of positions for each query; rankings are made in blocks."""
+        if self.histogram is not None:
+            return {name: measure(self.histogram) for name, measure in measures.items()}
+        size = len(self.query), len(self.database)
+        return metrics.measure_ranking(measures, self.distances, self._shared_labels, *size)
+
+    def mean_average_precision(self) -> float:
+        """MAP over the whole ranking."""
+        return float(self.read({"map": per_query.average_precision})["map"].mean())
+
+    def _shared_labels(self, block: slice) -> np.ndarray:
+        return metrics.shared_labels(self.task.query.labels[block], self.database.labels)
 
 
 def retrieve(method: Method, state: HashState, tasks: tuple[Task, ...]) -> dict[str, Found]:
@@ -63,9 +89,10 @@ def retrieve(method: Method, state: HashState, tasks: tuple[Task, ...]) -> dict[
     """
     found = {}
     for task in tasks:
-        query = _encoded(method, state, task.query_modality, task.query)
-        database = _encoded(method, state, task.database_modality, task.database)
-        found[task.name] = _found(task, task.database, query, database)
+        modality = task.database_modality
+        outputs = encode(method, state, modality, task.database.inputs[modality])
+        entries = np.asarray(method.index(state, modality, jnp.asarray(outputs)))
+        found[task.name] = _search(method, state, task, task.database, entries)
     return found
 
 
@@ -81,42 +108,84 @@ def retrieve_learned(method: Method, state: HashState, dataset: Dataset) -> dict
         learned = method.learned(state, task.database_modality)
         if learned is None or dataset.trained is None:
             return {}
-        query = _encoded(method, state, task.query_modality, task.query)
-        found[task.name] = _found(task, dataset.trained, query, np.asarray(learned))
+        found[task.name] = _search(method, state, task, dataset.trained, np.asarray(learned))
     return found
 
 
-def _encoded(method: Method, state: HashState, modality: str, items: Items) -> np.ndarray:
-    outputs = encode(method, state, modality, items.inputs[modality])
-    return np.asarray(codes.sign(outputs))
+def _search(
+    method: Method, state: HashState, task: Task, database: Items, entries: np.ndarray
+) -> Found:
+    modality = task.query_modality
+    outputs = encode(method, state, modality, task.query.inputs[modality])
+    if method.distances is not hamming_distances:
+        on_device = jnp.asarray(entries)
 
+        def distances(queries: Any) -> np.ndarray:
+            return np.asarray(method.distances(state, jnp.asarray(outputs[queries]), on_device))
 
-def _found(task: Task, database: Items, query: np.ndarray, entries: np.ndarray) -> Found:
+        return Found(task, database, outputs, entries, distances, None)
+
+    query = np.asarray(codes.sign(outputs))
     histogram = metrics.distance_histogram(
         query, entries, task.query.labels, database.labels, graded=True
     )
-    return Found(task, database, query, entries, histogram)
+
+    def hamming(queries: Any) -> np.ndarray:
+        return np.asarray(codes.hamming_distance(query[queries], entries))
+
+    return Found(task, database, query, entries, hamming, histogram)
 
 
-def measures(histogram: metrics.Histogram) -> dict[str, Any]:
-    """Reads every measure of `MEASURES` off a histogram, as JSON values."""
-    size = int(histogram.retrieved[0].sum())
-    ks = [k for k in TOP if k <= size]
-    radius = min(RADIUS, histogram.retrieved.shape[1] - 1)
-    cut = min(CUT, size)
-    precision = metrics.precision_at(histogram, ks).tolist()
-    curve = metrics.precision_recall_curve(histogram)
+def _measures_of_positions(size: int) -> Measures:
+    """Per-query measures that any ranking of `size` items has."""
+    cut, ks = min(CUT, size), _positions(size)
     return {
-        "map": metrics.mean_average_precision(histogram),
-        f"map_at_{CUT}": metrics.mean_average_precision(histogram, top_k=cut),
-        f"ndcg_at_{CUT}": metrics.ndcg(histogram, top_k=cut),
-        "lookup_precision": metrics.lookup_precision(histogram, radius),
-        "precision_at": dict(zip(map(str, ks), precision, strict=True)),
+        "map": per_query.average_precision,
+        f"map_at_{CUT}": functools.partial(per_query.average_precision, top_k=cut),
+        f"ndcg_at_{CUT}": functools.partial(per_query.ndcg, top_k=cut),
+        "precision_at": functools.partial(per_query.precision_at, ks=ks),
+        "recall_at": functools.partial(per_query.recall_at, ks=ks),
+    }
+
+
+def _positions(size: int) -> list[int]:
+    return [k for k in TOP if k < size] + [size]
+
+
+def _as_json(values: Mapping[str, np.ndarray], size: int) -> dict[str, Any]:
+    """Means over queries as JSON values; a query without a relevant item counts as 0."""
+    means = {name: of_queries.mean(axis=0).tolist() for name, of_queries in values.items()}
+    precision, recall = means.pop("precision_at"), means.pop("recall_at")
+    positions = dict(zip(map(str, _positions(size)), precision, strict=True))
+    curve = {"precision": precision, "recall": recall}
+    return {**means, "lookup_precision": None, "precision_at": positions, "precision_recall": curve}
+
+
+def measures(found: Found) -> dict[str, Any]:
+    """Every measure of `MEASURES`, as JSON values; a ranking has no radius to look within."""
+    size = len(found.database)
+    values = _as_json(found.read(_measures_of_positions(size)), size)
+    if found.histogram is None:
+        return values
+    radius = min(RADIUS, found.histogram.retrieved.shape[1] - 1)
+    curve = metrics.precision_recall_curve(found.histogram)
+    return values | {
+        "lookup_precision": metrics.lookup_precision(found.histogram, radius),
         "precision_recall": {
             "precision": curve.precision.tolist(),
             "recall": curve.recall.tolist(),
         },
     }
+
+
+def _random_measures(found: Found) -> dict[str, Any]:
+    """The expectation of every measure over all orders of the database."""
+    alike = np.ones((len(found.query), 1), np.int8), np.ones((len(found.database), 1), np.int8)
+    labels = found.task.query.labels, found.database.labels
+    histogram = metrics.random_ranking(metrics.distance_histogram(*alike, *labels, graded=True))
+    size = len(found.database)
+    read = {name: of(histogram) for name, of in _measures_of_positions(size).items()}
+    return _as_json(read, size)
 
 
 def evaluate(
@@ -133,13 +202,9 @@ def evaluate(
     """
     results: dict[str, dict[str, Any]] = {}
     for task, found in untrained.items():
-        results[task] = {
-            protocol: measures(by_task[task].histogram) for protocol, by_task in trained.items()
-        }
-        results[task][UNTRAINED] = measures(found.histogram)
-        random = measures(metrics.random_ranking(found.histogram))
-        # A ranking has no radius to look within.
-        results[task][RANDOM] = random | {"lookup_precision": None}
+        results[task] = {protocol: measures(by_task[task]) for protocol, by_task in trained.items()}
+        results[task][UNTRAINED] = measures(found)
+        results[task][RANDOM] = _random_measures(found)
     return results
 
 
@@ -147,13 +212,15 @@ def bit_statistics(found: Mapping[str, Found]) -> dict[str, Any]:
     """How the bits of each modality's database codes are used.
 
     Returns:
-      modality -> "mean" (of each bit over the items, 0 is balanced), "correlation" (mean absolute
-      correlation of two bits), "distinct" (different codes), "items", "constant" (bits that never
-      change).
+      modality, where its entries are codes -> "mean" (of each bit over the items, 0 is balanced),
+      "correlation" (mean absolute correlation of two bits), "distinct" (different codes), "items",
+      "constant" (bits that never change).
     """
     statistics = {}
     for one in found.values():
-        entries = one.database_codes.astype(np.float64)
+        if one.histogram is None:
+            continue
+        entries = one.entries.astype(np.float64)
         mean, deviation = entries.mean(axis=0), entries.std(axis=0)
         alive = (entries - mean)[:, deviation > 0] / deviation[deviation > 0]
         correlation = np.abs(alive.T @ alive / len(entries))
@@ -161,7 +228,7 @@ def bit_statistics(found: Mapping[str, Found]) -> dict[str, Any]:
         statistics[one.task.database_modality] = {
             "mean": mean.tolist(),
             "correlation": float(pairs.mean()) if pairs.size else 0.0,
-            "distinct": len(np.unique(codes.pack(one.database_codes), axis=0)),
+            "distinct": len(np.unique(codes.pack(one.entries), axis=0)),
             "items": len(entries),
             "constant": int(np.sum(deviation == 0)),
         }

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jxhash import codes, metrics
+from jxhash import codes
 from jxhash.data.dataset import Dataset
 from jxhash.evaluation import measure, page, report
 from jxhash.evaluation.measure import Found
@@ -28,7 +28,7 @@ def validation(method: Method, dataset: Dataset) -> Callable[[HashState], dict[s
 
     def measure_state(state: HashState) -> dict[str, float]:
         found = measure.retrieve(method, state, dataset.validation)
-        return {task: metrics.mean_average_precision(one.histogram) for task, one in found.items()}
+        return {task: one.mean_average_precision() for task, one in found.items()}
 
     return measure_state
 
@@ -72,21 +72,23 @@ def write(
     trained = {measure.ENCODED: encoded} | ({measure.LEARNED: learned} if learned else {})
     results = measure.evaluate(trained, untrained)
     statistics = measure.bit_statistics(encoded)
-    made = report.make_report(config, dataset.card, results, statistics)
-    write_atomically(workdir / CODES, _packed(trained))
+    made = report.make_report(config, dataset.card, method.distance, results, statistics)
+    write_atomically(workdir / CODES, _arrays(trained))
     write_atomically(workdir / PAGE, page.make_page(made, encoded, metrics_lines))
     write_atomically(workdir / REPORT, to_json(made))
     return made
 
 
-def _packed(trained: Mapping[str, Mapping[str, Found]]) -> bytes:
+def _arrays(trained: Mapping[str, Mapping[str, Found]]) -> bytes:
+    """Codes packed to bits; what a distance of the method's own needs as it is."""
     arrays = {}
     for protocol, by_task in trained.items():
         for task, found in by_task.items():
-            name = task.replace(" ", "_")
-            arrays[f"{name}_query"] = codes.pack(found.query_codes)
-            arrays[f"{name}_database_{protocol}"] = codes.pack(found.database_codes)
-            arrays["num_bits"] = np.int32(found.query_codes.shape[1])
+            name, kept = task.replace(" ", "_"), np.asarray
+            if found.histogram is not None:
+                arrays["num_bits"], kept = np.int32(found.query.shape[1]), codes.pack
+            arrays[f"{name}_query"] = kept(found.query)
+            arrays[f"{name}_database_{protocol}"] = kept(found.entries)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()

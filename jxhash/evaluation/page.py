@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from jxhash import codes
 from jxhash.data.dataset import Items
 from jxhash.evaluation import figures
 from jxhash.evaluation.measure import CUT, MEASURES, RADIUS, Found
@@ -69,7 +68,7 @@ def make_page(
         _section("Precision and recall", figures.precision_recall(report["results"])),
         _section("Precision among the first N", figures.top_n(report["results"])),
         _examples(found),
-        _bits(report["bits"]),
+        _bits(report["bits"]) if report["bits"] else "",
         _section("Training", figures.training(metrics_lines)),
         _protocol(report),
     ]
@@ -111,7 +110,7 @@ def _results(results: Mapping[str, Any]) -> str:
 def _examples(found: Mapping[str, Found]) -> str:
     text = (
         f"<p>{QUERIES} queries drawn at random, each with its {RESULTS} nearest items; "
-        "the distance in bits below, right ones (a shared label) green with a tick, wrong ones "
+        "the distance below, right ones (a shared label) green with a tick, wrong ones "
         "red with a cross. Items at one distance stand in database order.</p>"
     )
     return _section("What is found", text + "".join(_task_examples(one) for one in found.values()))
@@ -122,7 +121,7 @@ def _task_examples(found: Found) -> str:
     generator = np.random.default_rng(_QUERY_SEED)
     count = min(QUERIES, len(task.query))
     chosen = np.sort(generator.choice(len(task.query), count, replace=False))
-    distances = codes.hamming_distance(found.query_codes[chosen], found.database_codes)
+    distances = found.distances(chosen)
     rows = [f"<h3>{html.escape(task.name)}</h3>"]
     for query, distance in zip(chosen, distances, strict=True):
         nearest = np.argsort(distance, kind="stable")[:RESULTS]
@@ -133,7 +132,7 @@ def _task_examples(found: Found) -> str:
                 task.database_modality,
                 row,
                 "right" if relevant else "wrong",
-                f"{distance[row]} {'&#10003;' if relevant else '&#10007;'}",
+                f"{distance[row]:.4g} {'&#10003;' if relevant else '&#10007;'}",
             )
             for row, relevant in zip(nearest, shared, strict=True)
         )
@@ -180,7 +179,7 @@ def _bits(statistics: Mapping[str, Any]) -> str:
 
 def _protocol(report: Mapping[str, Any]) -> str:
     protocol = report["protocol"]
-    lines = [f"<li>{html.escape(protocol['relevance'])}</li>"]
+    lines = [f"<li>{html.escape(protocol[name])}</li>" for name in ("relevance", "distance")]
     lines += [f"<li><b>{n}</b>: {html.escape(t)}</li>" for n, t in protocol["database"].items()]
     lines += [f"<li><b>{n}</b>: {html.escape(t)}</li>" for n, t in MEASURES.items()]
     card = _pretty(protocol["data"])

@@ -22,6 +22,7 @@ PROTOCOLS = {
 def make_report(
     config: Mapping[str, Any],
     card: Mapping[str, Any],
+    distance: str,
     results: Mapping[str, Mapping[str, Any]],
     bits: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def make_report(
             "measures": MEASURES,
             "relevance": RELEVANCE,
             "database": {name: text for name, text in PROTOCOLS.items() if name in protocols},
-            "distance": "Hamming distance between signs",
+            "distance": distance,
             "seed": config["seed"],
             "versions": {"jxhash": jxhash.__version__, "jax": jax.__version__},
         },

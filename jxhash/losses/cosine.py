@@ -143,28 +143,37 @@ def _odds(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return p, rest, log_rest
 
 
+def _focus(x: jax.Array, log_rest: jax.Array, focusing: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(1 - p)^focusing and p^focusing, from the logarithms: a power would take them again."""
+    return jnp.exp(focusing * log_rest), jnp.exp(-focusing * x)
+
+
 @jax.custom_jvp
 def _focal(x: jax.Array, similarity: jax.Array, focusing: jax.Array) -> jax.Array:
-    p, rest, log_rest = _odds(x)
-    return similarity * rest**focusing * x - (1 - similarity) * p**focusing * log_rest
+    _, _, log_rest = _odds(x)
+    of_similar, of_dissimilar = _focus(x, log_rest, focusing)
+    return similarity * of_similar * x - (1 - similarity) * of_dissimilar * log_rest
 
 
 def _focal_slope(x: jax.Array, similarity: jax.Array, focusing: jax.Array) -> jax.Array:
     p, rest, log_rest = _odds(x)
     odds = p / rest
-    of_similar = rest**focusing * (1 + focusing * x * odds)
-    of_dissimilar = p**focusing * (focusing * log_rest - odds)
-    return similarity * of_similar + (1 - similarity) * of_dissimilar
+    of_similar, of_dissimilar = _focus(x, log_rest, focusing)
+    slope_of_similar = of_similar * (1 + focusing * x * odds)
+    slope_of_dissimilar = of_dissimilar * (focusing * log_rest - odds)
+    return similarity * slope_of_similar + (1 - similarity) * slope_of_dissimilar
 
 
 def _focal_by_similarity(x: jax.Array, similarity: jax.Array, focusing: jax.Array) -> jax.Array:
-    p, rest, log_rest = _odds(x)
-    return rest**focusing * x + p**focusing * log_rest
+    _, _, log_rest = _odds(x)
+    of_similar, of_dissimilar = _focus(x, log_rest, focusing)
+    return of_similar * x + of_dissimilar * log_rest
 
 
 def _focal_by_focusing(x: jax.Array, similarity: jax.Array, focusing: jax.Array) -> jax.Array:
-    p, rest, log_rest = _odds(x)
-    return (x * log_rest) * (similarity * rest**focusing + (1 - similarity) * p**focusing)
+    _, _, log_rest = _odds(x)
+    of_similar, of_dissimilar = _focus(x, log_rest, focusing)
+    return (x * log_rest) * (similarity * of_similar + (1 - similarity) * of_dissimilar)
 
 
 _focal.defjvps(

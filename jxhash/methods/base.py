@@ -139,7 +139,8 @@ class Method(NamedTuple):
       stages: what training consists of.
       encode: (state, modality, inputs) -> real outputs [n, K], dropout off.
       index: (state, modality, outputs) -> what a database keeps of each item.
-      distances: (state, query outputs, entries) -> [q, n].
+      distances: (state, query outputs, entries) -> [q, n]; smaller is nearer.
+      distance: what `distances` gives, in words, for the report.
       learned: (state, modality) -> entries of the training rows as training left them, or None.
     """
 
@@ -148,6 +149,7 @@ class Method(NamedTuple):
     encode: Callable[[HashState, str, jax.Array], jax.Array]
     index: Callable[[HashState, str, jax.Array], jax.Array] = signs
     distances: Callable[[HashState, jax.Array, jax.Array], jax.Array] = hamming_distances
+    distance: str = "Hamming distance between signs"
     learned: Callable[[HashState, str], jax.Array | None] = nothing_learned
 
 
