@@ -122,7 +122,7 @@ def test_two_devices_take_the_same_step_as_one(name):
             s.replace(key=jax.random.key_data(s.key)) for s in (before, alone, together)
         )
         moved = jax.tree.map(lambda a, b: np.max(np.abs(np.float64(a) - b)), alone, before)
-        assert max(jax.tree.leaves(moved)) > 1e-4
+        assert update.kind != "minibatch" or max(jax.tree.leaves(moved)) > 1e-4
         for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
             np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-5)
         for metric, (total, count) in alone_metrics.items():
