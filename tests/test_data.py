@@ -1,6 +1,5 @@
 """Data sets: what they promise, and what they refuse."""
 
-import doctest
 import os
 import pathlib
 
@@ -13,10 +12,6 @@ from jxhash import data
 from jxhash.data import embedded, text, wikipedia
 from jxhash.data.dataset import Dataset
 from jxhash.errors import UserError
-
-
-def test_docstring_examples():
-    assert doctest.testmod(text).failed == 0
 
 
 @pytest.fixture(scope="module")
