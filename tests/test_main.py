@@ -256,6 +256,21 @@ def test_a_damaged_file_is_named_and_left_alone(finished, tmp_path, name, conten
     assert (copy / name).read_text() == content
 
 
+def test_a_damaged_checkpoint_gets_one_line(finished, tmp_path):
+    _, workdir, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    (copy / "report.json").unlink()
+    newest = max((copy / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    files = [path for path in (newest / "state").rglob("*") if path.is_file()]
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    code, _, err = run(*SMALL, f"--workdir={copy}", cwd=tmp_path)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert str(newest) in err
+
+
 def test_a_folder_in_use_is_left_alone(finished, tmp_path):
     from jxhash.errors import UserError
     from jxhash.files import locked

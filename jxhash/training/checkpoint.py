@@ -1,9 +1,12 @@
 """Checkpoints of everything that a training needs to go on as if it had never stopped."""
 
+import contextlib
+import io
 import json
 import pathlib
 import time
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,6 +17,7 @@ from jxhash.errors import UserError
 from jxhash.methods.base import HashState
 
 _KEPT = 2
+_SECONDS_OF_OTHER_READS = 1.0
 
 
 class Checkpoints:
@@ -77,14 +81,15 @@ class Checkpoints:
             state=ocp.args.PyTreeRestore(item=template, restore_args=restore_args),
             place=ocp.args.JsonRestore(),
         )
-        try:
-            restored = self._manager.restore(number, args=arguments)
-            state, place = restored["state"], restored["place"]["place"]
-            if restored["place"]["checksum"] != _checksum(state, place):
-                raise ValueError("its checksum does not fit its contents")
-        # A damaged file shows as whatever the reader of that file happens to raise.
-        except Exception as error:
-            raise UserError(self._damaged(number, error)) from error
+        with _quiet_when_it_fails():
+            try:
+                restored = self._manager.restore(number, args=arguments)
+                state, place = restored["state"], restored["place"]["place"]
+                if restored["place"]["checksum"] != _checksum(state, place):
+                    raise ValueError("its checksum does not fit its contents")
+            # A damaged file shows as whatever the reader of that file happens to raise.
+            except Exception as error:
+                raise UserError(self._damaged(number, error)) from error
         return _with_key(state), place
 
     def _damaged(self, number: int, error: Exception) -> str:
@@ -102,6 +107,17 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for a save under way and releases the folder."""
         self._manager.close()
+
+
+@contextlib.contextmanager
+def _quiet_when_it_fails() -> Iterator[None]:
+    """Keeps to itself what the other reads under way print when one of them has failed."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        try:
+            yield
+        except UserError:
+            time.sleep(_SECONDS_OF_OTHER_READS)
+            raise
 
 
 def _to_host(state: HashState) -> HashState:
