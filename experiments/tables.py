@@ -10,6 +10,7 @@ configs hold what was chosen on validation data.
 """
 
 import argparse
+import importlib.util
 import json
 import pathlib
 import platform
@@ -18,6 +19,7 @@ import time
 from typing import Any, NamedTuple
 
 from absl import logging
+from ml_collections import ConfigDict
 
 from jxhash import configuration, main
 from jxhash.training.progress import read_metrics
@@ -60,17 +62,28 @@ TABLES = {
 }
 
 
-def load_config(row: Row, seed: int) -> Any:
-    """The config of one run."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(row.config, CONFIGS / f"{row.config}.py")
+def load_config(name: str, argument: str, changes: dict[str, Any], seed: int) -> ConfigDict:
+    """A config of configs/ with changes."""
+    spec = importlib.util.spec_from_file_location(name, CONFIGS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config(row.data)
-    config.seed = seed
-    config.update_from_flattened_dict(row.changes)
+    config = module.get_config(argument)
+    config.update_from_flattened_dict({"seed": seed, **changes})
     return config
+
+
+def run_once(
+    config: ConfigDict, runs: pathlib.Path, data_dir: str | None
+) -> tuple[dict[str, Any], float, pathlib.Path]:
+    """Runs a config in a folder of its own; returns report, seconds that it took, and folder."""
+    workdir = runs / configuration.run_name(config)
+    started = time.monotonic()
+    report = main.run(config, workdir, data_dir)
+    # A finished run only gives its report: what it took is kept from the first time.
+    file = workdir / "seconds.txt"
+    if not file.exists():
+        file.write_text(str(time.monotonic() - started))
+    return report, float(file.read_text()), workdir
 
 
 def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
@@ -78,11 +91,9 @@ def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> d
     maps: dict[str, list[float]] = {}
     seconds, mmd = [], []
     for seed in range(seeds):
-        config = load_config(row, seed)
-        workdir = runs / configuration.run_name(config)
-        started = time.monotonic()
-        report = main.run(config, workdir, data_dir)
-        seconds.append(_first_time(workdir, time.monotonic() - started))
+        config = load_config(row.config, row.data, row.changes, seed)
+        report, spent, workdir = run_once(config, runs, data_dir)
+        seconds.append(spent)
         for task, by_protocol in report["results"].items():
             for protocol, values in by_protocol.items():
                 maps.setdefault(f"{task}, {protocol}", []).append(values["map"])
@@ -93,22 +104,15 @@ def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> d
         "config": f"configs/{row.config}.py:{row.data}",
         "changes": row.changes,
         "seeds": list(range(seeds)),
-        "map": {name: _spread(values) for name, values in maps.items()},
-        "seconds": _spread(seconds),
+        "map": {name: spread(values) for name, values in maps.items()},
+        "seconds": spread(seconds),
         "data": report["protocol"]["data"],
-        **({"mmd of the last epoch": _spread(mmd)} if mmd else {}),
+        **({"mmd of the last epoch": spread(mmd)} if mmd else {}),
     }
 
 
-def _first_time(workdir: pathlib.Path, seconds: float) -> float:
-    # A finished run only prints its report: what it took is kept from the first time.
-    file = workdir / "seconds.txt"
-    if not file.exists():
-        file.write_text(str(seconds))
-    return float(file.read_text())
-
-
-def _spread(values: list[float]) -> dict[str, Any]:
+def spread(values: list[float]) -> dict[str, Any]:
+    """Mean and standard deviation over seeds, and the values."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.mean(values), "deviation": deviation, "values": values}
 

@@ -16,7 +16,7 @@ COLOURS = {
     "untrained networks": "#bf8700",
     "random ranking": "#8c959f",
 }
-_STYLE = {
+STYLE = {
     "svg.hashsalt": "jxhash",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -29,7 +29,8 @@ _STYLE = {
 }
 
 
-def _svg(figure: plt.Figure) -> str:
+def as_svg(figure: plt.Figure) -> str:
+    """The figure as SVG to put into a page; the figure is closed."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
@@ -48,7 +49,7 @@ def _per_task(results: Mapping[str, Any], height: float = 3.2) -> tuple[plt.Figu
 
 def precision_recall(results: Mapping[str, Any]) -> str:
     """Precision against recall, one point a Hamming radius, one panel a direction."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = _per_task(results)
         for axis, by_protocol in zip(axes, results.values(), strict=True):
             for protocol, values in by_protocol.items():
@@ -67,12 +68,12 @@ def precision_recall(results: Mapping[str, Any]) -> str:
             axis.set(xlabel="recall", xlim=(0, 1.02), ylim=(0, 1.02))
         axes[0].set_ylabel("precision")
         axes[-1].legend()
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def top_n(results: Mapping[str, Any]) -> str:
     """Precision among the first N, one panel a direction."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = _per_task(results)
         for axis, by_protocol in zip(axes, results.values(), strict=True):
             for protocol, values in by_protocol.items():
@@ -83,7 +84,7 @@ def top_n(results: Mapping[str, Any]) -> str:
             axis.set(xlabel="N", xscale="log", ylim=(0, 1.02))
         axes[0].set_ylabel("precision among the first N")
         axes[-1].legend()
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def training(lines: Iterable[Mapping[str, Any]]) -> str:
@@ -110,7 +111,7 @@ def _panels(curves: Mapping[str, Mapping[str, list]]) -> str:
         return ""
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             rows, columns, figsize=(9, 2.6 * rows), squeeze=False, layout="constrained"
         )
@@ -121,16 +122,16 @@ def _panels(curves: Mapping[str, Mapping[str, list]]) -> str:
                 axis.plot(*zip(*points, strict=True), label=label)
             axis.set(title=panel, xlabel="epoch")
             axis.legend()
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def bits(statistics: Mapping[str, Any]) -> str:
     """The mean of every bit over the database, one panel a modality; 0 is balanced."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = _per_task(statistics, height=2.2)
         for axis, (modality, values) in zip(axes, statistics.items(), strict=True):
             mean = values["mean"]
             axis.bar(range(1, len(mean) + 1), mean, color=COLOURS["encoded"])
             axis.set(title=f"{modality} codes", xlabel="bit", ylim=(-1.05, 1.05))
         axes[0].set_ylabel("mean of the bit")
-        return _svg(figure)
+        return as_svg(figure)

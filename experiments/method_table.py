@@ -1,0 +1,305 @@
+"""Every method under one protocol: a table, its JSON with the data cards, and a page of charts.
+
+    python experiments/method_table.py --data_dir=FOLDER
+    python experiments/method_table.py --collections clipart --methods dcmh chn --bits 32
+
+Each cell is the mean over seeds of runs of `jxhash.main`, each in a folder of its own below --runs:
+what was finished is not run again, what was stopped goes on. Beside the methods stand baselines
+(experiments/baselines.py). Without --data_dir the collections that need files are left out.
+"""
+
+import argparse
+import html
+import json
+import pathlib
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import baselines
+import jax
+import matplotlib.pyplot as plt
+import tables
+from absl import logging
+
+from jxhash import data
+from jxhash.evaluation.figures import STYLE, as_svg
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "experiments" / "results" / "methods.json"
+PAGE = ROOT / "docs" / "methods.html"
+
+# Collection -> method -> argument of its config. All of a collection search the same rows.
+COLLECTIONS = {
+    "clipart": {
+        "dcmh": "clipart",
+        "prdh": "clipart",
+        "chn": "clipart",
+        "cmhh": "clipart",
+        "dvsh": "clipart-sentences",
+        "tvdb": "clipart-regions",
+        "ddcmh": "clipart",
+        "cdq": "clipart",
+        "lcmh": "clipart",
+    },
+    "clipart-emoji": {"thn": "clipart-emoji"},
+    "wikipedia": dict.fromkeys(
+        ("dcmh", "prdh", "chn", "cmhh", "ddcmh", "cdq", "lcmh"), "wikipedia"
+    ),
+}
+WHY_EMPTY = {
+    ("clipart", "thn"): "learns for unpaired collections, see its own task",
+    ("wikipedia", "thn"): "needs unpaired collections of other domains",
+    ("wikipedia", "dvsh"): "needs sentences; these arrays hold topics",
+    ("wikipedia", "tvdb"): "needs sentences and regions; these arrays hold topics and visual words",
+}
+NEEDS_FILES = {"wikipedia"}
+PROTOCOLS = ("encoded", "learned")
+MEASURES = ("map", "map_at_50", "lookup_precision")
+
+
+class Cell(NamedTuple):
+    """One method on one collection at one code length."""
+
+    collection: str
+    method: str
+    bits: int
+
+
+class Progress:
+    """Says which run is next and about how long the rest takes."""
+
+    def __init__(self, runs: int) -> None:
+        self._runs, self._done, self._started = runs, 0, time.monotonic()
+
+    def __call__(self, cell: Cell, seed: int, seconds: float) -> None:
+        """Notes a run that ended, which took so many seconds when it was made."""
+        self._done += 1
+        spent = time.monotonic() - self._started
+        left = spent / self._done * (self._runs - self._done) / 60
+        print(
+            f"{self._done} of {self._runs}: {cell.method} on {cell.collection}, {cell.bits} bits, "
+            f"seed {seed}: {seconds:.0f} s; about {left:.0f} minutes left",
+            file=sys.stderr,
+        )
+
+
+def cells(arguments: argparse.Namespace) -> Iterator[Cell]:
+    """The cells to fill, the code length in the middle first."""
+    for bits in sorted(arguments.bits, key=lambda bits: abs(bits - 32)):
+        for collection in arguments.collections:
+            for method in COLLECTIONS[collection]:
+                if arguments.methods is None or method in arguments.methods:
+                    yield Cell(collection, method, bits)
+
+
+def run_cell(cell: Cell, arguments: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """Runs a cell over its seeds and sums it up."""
+    values: dict[str, list[float]] = {}
+    seconds, reports = [], []
+    argument = COLLECTIONS[cell.collection][cell.method]
+    for seed in range(arguments.seeds):
+        config = tables.load_config(cell.method, argument, {"bits": cell.bits}, seed)
+        report, spent, _ = tables.run_once(config, arguments.runs, arguments.data_dir)
+        progress(cell, seed, spent)
+        seconds.append(spent)
+        reports.append(report)
+        for task, by_protocol in report["results"].items():
+            for protocol in (p for p in PROTOCOLS if p in by_protocol):
+                for measure in MEASURES:
+                    found = by_protocol[protocol][measure]
+                    if found is not None:
+                        values.setdefault(f"{task}, {protocol}, {measure}", []).append(found)
+    protocol = reports[0]["protocol"]
+    return {
+        **cell._asdict(),
+        "config": f"configs/{cell.method}.py:{argument}",
+        "seeds": list(range(arguments.seeds)),
+        "values": {name: tables.spread(found) for name, found in values.items()},
+        "seconds": tables.spread(seconds),
+        "distance": protocol["distance"],
+        "card": protocol["data"]["sha256"],
+        "config values": reports[0]["config"],
+    }
+
+
+def run_baselines(collection: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of the baselines on one collection."""
+    if collection == "clipart-emoji":
+        return []
+    dataset, rows = data.load(collection, arguments.data_dir), []
+    for name in baselines.HASHES:
+        for bits in arguments.bits:
+            of_seeds = [baselines.hash_map(dataset, name, bits, s) for s in range(arguments.seeds)]
+            values = {
+                f"{task}, encoded, map": tables.spread([found[task] for found in of_seeds])
+                for task in of_seeds[0]
+            }
+            rows.append({**Cell(collection, name, bits)._asdict(), "values": values})
+    classes = baselines.classifier_map(dataset)
+    for bits in arguments.bits if classes else ():
+        values = {f"{t}, learned, map": tables.spread([v]) for t, v in classes.items()}
+        rows.append({**Cell(collection, "SVM classes", bits)._asdict(), "values": values})
+    return rows
+
+
+def as_markdown(record: dict[str, Any], collection: str, protocol: str) -> str:
+    """One table: methods by code length and direction, MAP with its deviation over seeds."""
+    rows = [row for row in record["rows"] if row["collection"] == collection]
+    tasks, lengths = _tasks(rows), sorted({row["bits"] for row in rows})
+    heads = [f"{task}, {bits} bits" for task in tasks for bits in lengths]
+    lines = [f"| | {' | '.join([*heads, 'seconds'])} |", "|---|" + "---|" * (len(heads) + 1)]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        by_bits = {row["bits"]: row for row in rows if row["method"] == method}
+        found = [
+            _cell(by_bits.get(bits, {}).get("values", {}).get(f"{task}, {protocol}, map"))
+            for task in tasks
+            for bits in lengths
+        ]
+        if any(found):
+            spent = [row["seconds"]["mean"] for row in by_bits.values() if "seconds" in row]
+            seconds = f"{sum(spent) / len(spent):.0f}" if spent else ""
+            lines.append(f"| {_title(method)} | {' | '.join([*found, seconds])} |")
+    lines += [
+        f"| {_title(method)} | {why} |" + " |" * len(heads)
+        for (where, method), why in WHY_EMPTY.items()
+        if where == collection
+    ]
+    return "\n".join(lines)
+
+
+def _tasks(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name.split(", ")[0] for row in rows for name in row["values"]))
+
+
+def _cell(values: dict[str, Any] | None) -> str:
+    return f"{values['mean']:.3f} ± {values['deviation']:.3f}" if values else ""
+
+
+def _title(method: str) -> str:
+    return method.upper() if method.islower() and method.isalpha() else method
+
+
+def chart(record: dict[str, Any], collection: str, protocol: str) -> str:
+    """MAP over code length, a line a method, a panel a direction; SVG."""
+    rows = [row for row in record["rows"] if row["collection"] == collection]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+        colours = plt.get_cmap("tab20")
+        for axis, task in zip(axes, _tasks(rows), strict=True):
+            for number, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
+                points = sorted(
+                    (row["bits"], found["mean"], found["deviation"])
+                    for row in rows
+                    if row["method"] == method
+                    and (found := row["values"].get(f"{task}, {protocol}, map"))
+                )
+                if points:
+                    bits, mean, deviation = zip(*points, strict=True)
+                    style = "o-" if "seconds" in _first(rows, method) else "s--"
+                    axis.errorbar(
+                        bits, mean, deviation, fmt=style, label=_title(method), ms=4, capsize=2,
+                        color=colours(number % 20),
+                    )  # fmt: skip
+            axis.set(title=task, xlabel="bits", xscale="log")
+            axis.set_xticks(record["bits"], [str(bits) for bits in record["bits"]], minor=False)
+            axis.minorticks_off()
+        axes[0].set_ylabel("MAP")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
+        return as_svg(figure)
+
+
+def _first(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
+    return next(row for row in rows if row["method"] == method)
+
+
+def sections(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The (collection, protocol) pairs that have figures."""
+    for collection in COLLECTIONS:
+        rows = [row for row in record["rows"] if row["collection"] == collection]
+        for protocol in PROTOCOLS:
+            if any(f", {protocol}, map" in name for row in rows for name in row["values"]):
+                yield collection, protocol
+
+
+def as_page(record: dict[str, Any]) -> str:
+    """The charts and tables as one page that needs nothing else."""
+    parts = []
+    for collection, protocol in sections(record):
+        title = f"{collection}, database {protocol}"
+        table = _html_table(as_markdown(record, collection, protocol))
+        parts.append(f"<h2>{title}</h2>{chart(record, collection, protocol)}{table}")
+    cards = html.escape(json.dumps(record["cards"], indent=1))
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>jxhash: the methods</title>'
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:24px auto}"
+        "table{border-collapse:collapse;font-size:.85em}td,th{padding:4px 8px;text-align:right;"
+        "border-bottom:1px solid #d1d9e0}td:first-child{text-align:left}svg{width:100%;height:auto}"
+        "pre{overflow:auto;background:#f6f8fa;padding:12px;font-size:12px}</style>"
+        f"<h1>The methods under one protocol</h1><p>{html.escape(record['protocol'])}</p>"
+        f"{''.join(parts)}<h2>Data cards</h2><pre>{cards}</pre></html>\n"
+    )
+
+
+def _html_table(markdown: str) -> str:
+    rows = [line.strip("| ").split(" | ") for line in markdown.splitlines()]
+    del rows[1]
+    cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--collections", nargs="+", choices=COLLECTIONS, default=[*COLLECTIONS])
+    parser.add_argument("--methods", nargs="+", help="only these (all)")
+    parser.add_argument("--bits", nargs="+", type=int, default=[16, 32, 64])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/methods"))
+    parser.add_argument("--data_dir", help="as of jxhash.main")
+    parser.add_argument("--output", type=pathlib.Path, default=RESULTS, help="the JSON")
+    parser.add_argument("--page", type=pathlib.Path, default=PAGE, help="the page of charts")
+    return parser.parse_args()
+
+
+def make_table() -> None:
+    """Fills the cells, prints the tables, writes JSON and page."""
+    arguments = parse_arguments()
+    logging.set_verbosity(logging.WARNING)
+    if arguments.data_dir is None:
+        arguments.collections = [c for c in arguments.collections if c not in NEEDS_FILES]
+    # Runs that differ in their seed alone share their compiled code.
+    jax.config.update("jax_compilation_cache_dir", str(arguments.runs / "compiled"))
+    todo = list(cells(arguments))
+    progress = Progress(len(todo) * arguments.seeds)
+    rows = [run_cell(cell, arguments, progress) for cell in todo]
+    order = [Cell(c, m, b) for c in COLLECTIONS for m in COLLECTIONS[c] for b in arguments.bits]
+    rows.sort(key=lambda row: order.index(Cell(row["collection"], row["method"], row["bits"])))
+    for collection in arguments.collections:
+        rows += run_baselines(collection, arguments)
+    names = {COLLECTIONS[row["collection"]].get(row["method"]) for row in rows} - {None}
+    record = {
+        "command": "python experiments/method_table.py --data_dir=FOLDER",
+        "protocol": "MAP over the whole ranking, expected over the order of ties, mean and "
+        f"standard deviation over {arguments.seeds} seeds; settings chosen on validation rows",
+        "machine": f"{platform.machine()}, {platform.python_version()}, jax {jax.__version__}",
+        "bits": arguments.bits,
+        "cards": {name: dict(data.load(name, arguments.data_dir).card) for name in sorted(names)},
+        "rows": rows,
+    }
+    for file, content in (
+        (arguments.output, json.dumps(record, indent=1) + "\n"),
+        (arguments.page, as_page(record)),
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    for collection, protocol in sections(record):
+        print(f"\n{collection}, database {protocol}\n\n{as_markdown(record, collection, protocol)}")
+
+
+if __name__ == "__main__":
+    make_table()
