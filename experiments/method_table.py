@@ -57,6 +57,7 @@ WHY_EMPTY = {
 }
 NEEDS_FILES = {"wikipedia"}
 PROTOCOLS = ("encoded", "learned")
+SPENT = "processor seconds"
 MEASURES = ("map", "map_at_50", "lookup_precision")
 
 
@@ -103,8 +104,8 @@ def run_cell(cell: Cell, arguments: argparse.Namespace, progress: Progress) -> d
     for seed in range(arguments.seeds):
         config = tables.load_config(cell.method, argument, {"bits": cell.bits}, seed)
         report, spent, _ = tables.run_once(config, arguments.runs, arguments.data_dir)
-        progress(cell, seed, spent)
-        seconds.append(spent)
+        progress(cell, seed, spent.clock)
+        seconds.append(spent.processor)
         reports.append(report)
         for task, by_protocol in report["results"].items():
             for protocol in (p for p in PROTOCOLS if p in by_protocol):
@@ -118,7 +119,7 @@ def run_cell(cell: Cell, arguments: argparse.Namespace, progress: Progress) -> d
         "config": f"configs/{cell.method}.py:{argument}",
         "seeds": list(range(arguments.seeds)),
         "values": {name: tables.spread(found) for name, found in values.items()},
-        "seconds": tables.spread(seconds),
+        SPENT: tables.spread(seconds),
         "distance": protocol["distance"],
         "card": protocol["data"]["sha256"],
         "config values": reports[0]["config"],
@@ -150,7 +151,7 @@ def as_markdown(record: dict[str, Any], collection: str, protocol: str) -> str:
     rows = [row for row in record["rows"] if row["collection"] == collection]
     tasks, lengths = _tasks(rows), sorted({row["bits"] for row in rows})
     heads = [f"{task}, {bits} bits" for task in tasks for bits in lengths]
-    lines = [f"| | {' | '.join([*heads, 'seconds'])} |", "|---|" + "---|" * (len(heads) + 1)]
+    lines = [f"| | {' | '.join([*heads, SPENT])} |", "|---|" + "---|" * (len(heads) + 1)]
     for method in dict.fromkeys(row["method"] for row in rows):
         by_bits = {row["bits"]: row for row in rows if row["method"] == method}
         found = [
@@ -159,7 +160,7 @@ def as_markdown(record: dict[str, Any], collection: str, protocol: str) -> str:
             for bits in lengths
         ]
         if any(found):
-            spent = [row["seconds"]["mean"] for row in by_bits.values() if "seconds" in row]
+            spent = [row[SPENT]["mean"] for row in by_bits.values() if SPENT in row]
             seconds = f"{sum(spent) / len(spent):.0f}" if spent else ""
             lines.append(f"| {_title(method)} | {' | '.join([*found, seconds])} |")
     lines += [
@@ -198,7 +199,7 @@ def chart(record: dict[str, Any], collection: str, protocol: str) -> str:
                 )
                 if points:
                     bits, mean, deviation = zip(*points, strict=True)
-                    style = "o-" if "seconds" in _first(rows, method) else "s--"
+                    style = "o-" if SPENT in _first(rows, method) else "s--"
                     axis.errorbar(
                         bits, mean, deviation, fmt=style, label=_title(method), ms=4, capsize=2,
                         color=colours(number % 20),

@@ -72,18 +72,26 @@ def load_config(name: str, argument: str, changes: dict[str, Any], seed: int) ->
     return config
 
 
+class Spent(NamedTuple):
+    """What a run took, in seconds; other work on the machine adds little to the processor's."""
+
+    clock: float
+    processor: float
+
+
 def run_once(
     config: ConfigDict, runs: pathlib.Path, data_dir: str | None
-) -> tuple[dict[str, Any], float, pathlib.Path]:
-    """Runs a config in a folder of its own; returns report, seconds that it took, and folder."""
+) -> tuple[dict[str, Any], Spent, pathlib.Path]:
+    """Runs a config in a folder of its own; returns the report, what it took, and the folder."""
     workdir = runs / configuration.run_name(config)
-    started = time.monotonic()
+    clock, processor = time.monotonic(), time.process_time()
     report = main.run(config, workdir, data_dir)
     # A finished run only gives its report: what it took is kept from the first time.
-    file = workdir / "seconds.txt"
+    file = workdir / "spent.json"
     if not file.exists():
-        file.write_text(str(time.monotonic() - started))
-    return report, float(file.read_text()), workdir
+        spent = Spent(time.monotonic() - clock, time.process_time() - processor)
+        file.write_text(json.dumps(spent._asdict()))
+    return report, Spent(**json.loads(file.read_text())), workdir
 
 
 def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
@@ -93,7 +101,7 @@ def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> d
     for seed in range(seeds):
         config = load_config(row.config, row.data, row.changes, seed)
         report, spent, workdir = run_once(config, runs, data_dir)
-        seconds.append(spent)
+        seconds.append(spent.clock)
         for task, by_protocol in report["results"].items():
             for protocol, values in by_protocol.items():
                 maps.setdefault(f"{task}, {protocol}", []).append(values["map"])
