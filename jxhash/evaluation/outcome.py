@@ -11,7 +11,7 @@ import numpy as np
 
 from jxhash import codes
 from jxhash.data.dataset import Dataset
-from jxhash.evaluation import measure, page, report
+from jxhash.evaluation import measure, page, report, retrieval
 from jxhash.evaluation.measure import Found
 from jxhash.files import write_atomically
 from jxhash.methods.base import HashState, Method
@@ -27,7 +27,7 @@ def validation(method: Method, dataset: Dataset) -> Callable[[HashState], dict[s
         return None
 
     def measure_state(state: HashState) -> dict[str, float]:
-        found = measure.retrieve(method, state, dataset.validation)
+        found = retrieval.retrieve(method, state, dataset.validation)
         return {task: one.mean_average_precision() for task, one in found.items()}
 
     return measure_state
@@ -64,15 +64,19 @@ def write(
     Returns:
       The report.
     """
-    encoded = measure.retrieve(method, state, dataset.tasks)
-    learned = measure.retrieve_learned(method, state, dataset)
-    untrained = measure.retrieve(
+    encoded = retrieval.retrieve(method, state, dataset.tasks)
+    learned = retrieval.retrieve_learned(method, state, dataset)
+    untrained = retrieval.retrieve(
         method, jax.jit(method.init)(jax.random.key(config["seed"])), dataset.tasks
     )
     trained = {measure.ENCODED: encoded} | ({measure.LEARNED: learned} if learned else {})
     results = measure.evaluate(trained, untrained)
     statistics = measure.bit_statistics(encoded)
-    made = report.make_report(config, dataset.card, method.distance, results, statistics)
+    title = (
+        f"{config['method'].upper()} on {config['data']}, {config['bits']} bits, "
+        f"seed {config['seed']}"
+    )
+    made = report.make_report(title, dataset.card, method.distance, results, statistics, config)
     write_atomically(workdir / CODES, _arrays(trained))
     write_atomically(workdir / PAGE, page.make_page(made, encoded, metrics_lines))
     write_atomically(workdir / REPORT, to_json(made))

@@ -10,8 +10,8 @@ import numpy as np
 
 from jxhash.data.dataset import Items
 from jxhash.evaluation import figures
-from jxhash.evaluation.measure import CUT, MEASURES, RADIUS, Found
-from jxhash.evaluation.report import number
+from jxhash.evaluation.measure import Found
+from jxhash.evaluation.report import TRAINED, heads, main_values, row_name
 
 QUERIES = 8
 RESULTS = 10
@@ -53,23 +53,23 @@ def make_page(
 
     Args:
       report: as `report.make_report` gives it.
-      found: task name -> what the trained method found among encoded items, for the examples.
-      metrics_lines: the lines of metrics.jsonl.
+      found: task name -> what the trained method found among encoded items, for the examples; may
+        be empty.
+      metrics_lines: the lines of metrics.jsonl; may be none.
 
     Returns:
       The page in UTF-8; it needs no other file and no network.
     """
-    config, data = report["config"], report["protocol"]["data"]
-    title = f"{config['method'].upper()} on {data['name']}, {config['bits']} bits"
+    title = report["title"]
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        f'<p class="quiet">seed {config["seed"]}, {html.escape(_versions(report))}</p>',
-        _results(report["results"]),
+        f'<p class="quiet">{html.escape(_versions(report))}</p>',
+        _results(report),
         _section("Precision and recall", figures.precision_recall(report["results"])),
         _section("Precision among the first N", figures.top_n(report["results"])),
-        _examples(found),
+        _examples(found) if found else "",
         _bits(report["bits"]) if report["bits"] else "",
-        _section("Training", figures.training(metrics_lines)),
+        _section("Training", figures.training(metrics_lines)) if metrics_lines else "",
         _protocol(report),
     ]
     return (
@@ -88,22 +88,15 @@ def _section(title: str, body: str) -> str:
     return f"<h2>{html.escape(title)}</h2>{body}"
 
 
-def _results(results: Mapping[str, Any]) -> str:
-    heads = ("", "MAP", f"MAP@{CUT}", f"NDCG@{CUT}", f"precision, radius {RADIUS}")
-    rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
-    for task, by_protocol in results.items():
-        rows.append(f'<tr class="task"><td colspan="{len(heads)}">{html.escape(task)}</td></tr>')
+def _results(report: Mapping[str, Any]) -> str:
+    titles = ("", *heads(report))
+    rows = ["<tr>" + "".join(f"<th>{html.escape(title)}</th>" for title in titles) + "</tr>"]
+    for task, by_protocol in report["results"].items():
+        rows.append(f'<tr class="task"><td colspan="{len(titles)}">{html.escape(task)}</td></tr>')
         for protocol, values in by_protocol.items():
-            trained = protocol in ("encoded", "learned")
-            name = f"database {protocol}" if trained else protocol
-            values_shown = (
-                values["map"],
-                values[f"map_at_{CUT}"],
-                values[f"ndcg_at_{CUT}"],
-                values["lookup_precision"],
-            )
-            cells = "".join(f"<td>{number(value)}</td>" for value in values_shown)
-            rows.append(f'<tr class="{"main" if trained else ""}"><td>{name}</td>{cells}</tr>')
+            cells = "".join(f"<td>{value}</td>" for value in main_values(report, values))
+            main = "main" if protocol in TRAINED else ""
+            rows.append(f'<tr class="{main}"><td>{row_name(protocol)}</td>{cells}</tr>')
     return f"<table>{''.join(rows)}</table>"
 
 
@@ -181,14 +174,12 @@ def _protocol(report: Mapping[str, Any]) -> str:
     protocol = report["protocol"]
     lines = [f"<li>{html.escape(protocol[name])}</li>" for name in ("relevance", "distance")]
     lines += [f"<li><b>{n}</b>: {html.escape(t)}</li>" for n, t in protocol["database"].items()]
-    lines += [f"<li><b>{n}</b>: {html.escape(t)}</li>" for n, t in MEASURES.items()]
+    lines += [f"<li><b>{n}</b>: {html.escape(t)}</li>" for n, t in protocol["measures"].items()]
     card = _pretty(protocol["data"])
-    config = _pretty(report["config"])
-    return _section(
-        "Protocol",
-        f"<ul>{''.join(lines)}</ul><h3>Data card</h3><pre>{card}</pre>"
-        f"<h3>Config</h3><pre>{config}</pre>",
-    )
+    body = f"<ul>{''.join(lines)}</ul><h3>Data card</h3><pre>{card}</pre>"
+    if report["config"]:
+        body += f"<h3>Config</h3><pre>{_pretty(report['config'])}</pre>"
+    return _section("Protocol", body)
 
 
 def _pretty(values: Mapping[str, Any]) -> str:

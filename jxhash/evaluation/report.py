@@ -1,41 +1,61 @@
-"""The report of a run as JSON, and the table that the terminal shows."""
+"""The report of a run as JSON, its tables for the terminal, and what makes two comparable."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
 import jxhash
-from jxhash.evaluation.measure import CUT, MEASURES, RADIUS, RELEVANCE
+from jxhash.configuration import differences
+from jxhash.errors import UserError
+from jxhash.evaluation.measure import DEFAULT, RELEVANCE, Definitions
 
 WIDTH = 80
 
 PROTOCOLS = {
     "encoded": "database codes made by the trained networks from the database items",
     "learned": "database: the training rows, under the codes that training left for them",
+    "given": "the codes of the files",
     "untrained networks": "the same networks before the first step, database encoded",
     "random ranking": "the expectation over all orders of the database",
 }
+TRAINED = ("encoded", "learned", "given")
+# What two reports may differ in and still stand in one table: it is shown there.
+_SHOWN = ("distance", "seed", "database")
 
 
 def make_report(
-    config: Mapping[str, Any],
+    title: str,
     card: Mapping[str, Any],
     distance: str,
     results: Mapping[str, Mapping[str, Any]],
     bits: Mapping[str, Any],
+    config: Mapping[str, Any],
+    definitions: Definitions = DEFAULT,
 ) -> dict[str, Any]:
-    """Puts together what report.json holds: the numbers, and the protocol that names them."""
+    """Puts together what report.json holds: the numbers, and the protocol card that names them.
+
+    Args:
+      title: what was measured.
+      card: of the data.
+      distance: in words.
+      results: task name -> protocol or baseline name -> measures.
+      bits: as `measure.bit_statistics` gives it.
+      config: of the run; empty for codes that came from files.
+      definitions: of the measures.
+    """
     protocols = {protocol for by_protocol in results.values() for protocol in by_protocol}
     return {
+        "title": title,
         "protocol": {
             "data": dict(card),
-            "measures": MEASURES,
+            "definitions": definitions._asdict(),
+            "measures": definitions.in_words(),
             "relevance": RELEVANCE,
             "database": {name: text for name, text in PROTOCOLS.items() if name in protocols},
             "distance": distance,
-            "seed": config["seed"],
+            "seed": config.get("seed"),
             "versions": {"jxhash": jxhash.__version__, "jax": jax.__version__},
         },
         "config": dict(config),
@@ -46,26 +66,85 @@ def make_report(
 
 def table(report: Mapping[str, Any]) -> str:
     """The main numbers in at most 80 columns."""
-    config, data = report["config"], report["protocol"]["data"]
-    sizes = ", ".join(f"{size} {name}" for name, size in data["sizes"].items())
-    lines = [
-        f"{config['method'].upper()} on {data['name']}, {config['bits']} bits, "
-        f"seed {config['seed']}",
-        *_wrapped(f"{data['name']} {data['version']}: {sizes}; sha256 {data['sha256'][:12]}"),
-        "",
-        f"{'':34}{'MAP':>8}{f'MAP@{CUT}':>10}{f'NDCG@{CUT}':>10}{f'P(r<={RADIUS})':>10}",
-    ]
+    lines = [report["title"], *_data_lines(report), "", _heads(report)]
     for task, by_protocol in report["results"].items():
         lines.append(task)
-        for protocol, values in by_protocol.items():
-            cells = (
-                f"{values['map']:8.3f}",
-                f"{values[f'map_at_{CUT}']:10.3f}",
-                f"{values[f'ndcg_at_{CUT}']:10.3f}",
-                f"{number(values['lookup_precision']):>10}",
-            )
-            lines.append(f"  {_row_name(protocol):32}{''.join(cells)}")
+        lines += [
+            f"  {row_name(protocol):32}{_cells(report, values)}"
+            for protocol, values in by_protocol.items()
+        ]
     return "\n".join(lines)
+
+
+def joint_table(reports: Sequence[Mapping[str, Any]], *, anyway: bool = False) -> str:
+    """The trained rows of several reports below each other, in at most 80 columns.
+
+    Args:
+      reports: as `make_report` gives them, at least one.
+      anyway: whether to put reports of different protocols into one table; it says so then.
+
+    Raises:
+      UserError: the protocol cards differ, in data, measures or versions.
+    """
+    first, *others = reports
+    different = [line for other in others for line in _card_differences(first, other)]
+    if different and not anyway:
+        raise UserError(
+            f"these reports are not comparable, their protocol cards differ: {different[0]}"
+            + (f" (and in {len(different) - 1} more)" if len(different) > 1 else "")
+            + "; give --anyway to see them in one table nevertheless"
+        )
+    lines = [f"PROTOCOLS DIFFER: {line}" for line in different] or _data_lines(first)
+    lines += ["", _heads(first)]
+    tasks = dict.fromkeys(task for report in reports for task in report["results"])
+    for task in tasks:
+        lines.append(task)
+        for report in reports:
+            for protocol, values in report["results"].get(task, {}).items():
+                if protocol in TRAINED:
+                    name = _shortened(f"{report['title']}, {protocol}", 32)
+                    lines.append(f"  {name:32}{_cells(report, values)}")
+    return "\n".join(lines)
+
+
+def _card_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    cards = [
+        {name: value for name, value in report["protocol"].items() if name not in _SHOWN}
+        for report in (one, other)
+    ]
+    return differences(*cards)
+
+
+def _data_lines(report: Mapping[str, Any]) -> list[str]:
+    data = report["protocol"]["data"]
+    sizes = ", ".join(f"{size} {name}" for name, size in data["sizes"].items())
+    text = f"{data['name']} {data['version']}: {sizes}; sha256 {data['sha256'][:12]}"
+    return textwrap.wrap(text, WIDTH)
+
+
+def heads(report: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the main measures, as they head a table."""
+    given = Definitions(**report["protocol"]["definitions"])
+    return ("MAP", f"MAP@{given.cut}", f"NDCG@{given.cut}", f"P(r<={given.radius})")
+
+
+def main_values(report: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The values of the main measures, to print."""
+    cut = report["protocol"]["definitions"]["cut"]
+    names = ("map", f"map_at_{cut}", f"ndcg_at_{cut}", "lookup_precision")
+    return tuple(number(values[name]) for name in names)
+
+
+def _heads(report: Mapping[str, Any]) -> str:
+    return f"{'':34}" + "".join(f"{head:>{w}}" for head, w in _in_columns(heads(report)))
+
+
+def _cells(report: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    return "".join(f"{value:>{w}}" for value, w in _in_columns(main_values(report, values)))
+
+
+def _in_columns(cells: tuple[str, ...]) -> list[tuple[str, int]]:
+    return list(zip(cells, (8, 10, 10, 10), strict=True))
 
 
 def number(value: float | None) -> str:
@@ -73,9 +152,10 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _row_name(protocol: str) -> str:
-    return f"database {protocol}" if protocol in ("encoded", "learned") else protocol
+def row_name(protocol: str) -> str:
+    """A protocol or baseline as the name of a row."""
+    return f"database {protocol}" if protocol in TRAINED else protocol
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH)
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -1,0 +1,252 @@
+"""Codes and labels from the files that people have: .npy, .npz, and .mat as peers save them."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jxhash import codes
+from jxhash.data.dataset import Items, Task, content_hash
+from jxhash.errors import UserError
+from jxhash.evaluation.measure import Found, found_by_codes
+
+# What the projects of the field call the six arrays of one file.
+_NAMES = {
+    "image query": ("q_img", "qB_img", "query_img", "query_image"),
+    "text query": ("q_txt", "qB_txt", "query_txt", "query_text"),
+    "image database": ("r_img", "rB_img", "retrieval_img", "database_image"),
+    "text database": ("r_txt", "rB_txt", "retrieval_txt", "database_text"),
+    "query labels": ("q_l", "queryLabel", "query_labels", "query_L"),
+    "database labels": ("r_l", "retrievalLabel", "retrieval_labels", "database_labels", "r_L"),
+}
+
+
+class Search(NamedTuple):
+    """Codes to search with and among, int8 [n, K] in {-1, +1}, and their labels."""
+
+    query: np.ndarray
+    database: np.ndarray
+    query_labels: np.ndarray
+    database_labels: np.ndarray
+
+
+def read_array(name: str) -> np.ndarray:
+    """Reads one array.
+
+    Args:
+      name: a .npy file, or a .npz or .mat file with a colon and the array's name, which may be
+        left out where the file holds a single one.
+
+    Raises:
+      UserError: the file is missing, damaged or of another kind, holds Python objects, or does not
+        hold the array.
+    """
+    file, _, key = name.partition(":")
+    arrays = read_arrays(file)
+    if key in arrays:
+        return arrays[key]
+    if not key and len(arrays) == 1:
+        return next(iter(arrays.values()))
+    wanted = f"no array {key!r}" if key else "more than one array"
+    raise UserError(
+        f"{file} holds {wanted}; say which as {file}:NAME, it has {', '.join(sorted(arrays))}"
+    )
+
+
+def read_arrays(file: str) -> dict[str, np.ndarray]:
+    """Reads all arrays of a file; that of a .npy file is called "array".
+
+    Raises:
+      UserError: as `read_array`.
+    """
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}
+    path = pathlib.Path(file)
+    if path.suffix not in readers:
+        raise UserError(f"{file} is none of {', '.join(readers)}")
+    if not path.is_file():
+        raise UserError(f"there is no file {file}")
+    try:
+        return readers[path.suffix](path)
+    except UserError:
+        raise
+    # Each format has errors of its own for files that are cut, changed or hold objects.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else ""
+        raise UserError(f"{file} cannot be read ({type(error).__name__}: {reason})") from error
+
+
+def _read_npy(path: pathlib.Path) -> dict[str, np.ndarray]:
+    return {"array": np.load(path, allow_pickle=False)}
+
+
+def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _read_mat(path: pathlib.Path) -> dict[str, np.ndarray]:
+    import scipy.io
+
+    try:
+        found = scipy.io.loadmat(path)
+    except NotImplementedError:
+        return _read_mat_73(path)
+    return {
+        name: array
+        for name, array in found.items()
+        if not name.startswith("__") and np.issubdtype(array.dtype, np.number)
+    }
+
+
+def _read_mat_73(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise UserError(
+            f"{path} is a MATLAB 7.3 file; reading it takes h5py: pip install 'jxhash[data]'"
+        ) from error
+    with h5py.File(path) as file:
+        # MATLAB stores columns first.
+        return {
+            name: np.asarray(values).T
+            for name, values in file.items()
+            if isinstance(values, h5py.Dataset) and np.issubdtype(values.dtype, np.number)
+        }
+
+
+def as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
+    """Brings codes to int8 [n, K] in {-1, +1}.
+
+    Args:
+      name: what the codes are, for messages.
+      array: [n, K] of -1 and +1, or of 0 and 1, in any real dtype; or, with `num_bits`, packed
+        uint8 [n, bytes] as `codes.pack`, FAISS and sentence-transformers ("ubinary") lay them out.
+      num_bits: K of packed codes; None where they are not packed.
+
+    Raises:
+      UserError: the array is no such thing.
+    """
+    if array.ndim != 2 or array.size == 0:
+        raise UserError(f"{name}: codes are a matrix with a row an item, not {array.shape}")
+    if num_bits is not None:
+        if array.dtype != np.uint8 or array.shape[1] != -(-num_bits // 8):
+            raise UserError(
+                f"{name}: packed codes of {num_bits} bits are uint8 with {-(-num_bits // 8)} bytes "
+                f"a row, not {array.dtype} {array.shape}"
+            )
+        return np.asarray(codes.unpack(array, num_bits))
+    values = np.unique(array)
+    if np.isin(values, (-1, 1)).all():
+        return array.astype(np.int8)
+    if np.isin(values, (0, 1)).all():
+        return (2 * array.astype(np.int8) - 1).astype(np.int8)
+    packed = "; packed codes need --num_bits" if array.dtype == np.uint8 else ""
+    raise UserError(
+        f"{name}: codes hold -1 and +1, or 0 and 1, not {len(values)} values such as "
+        f"{values[0]:g} and {values[-1]:g}{packed}"
+    )
+
+
+def as_labels(name: str, array: np.ndarray, rows: int) -> np.ndarray:
+    """Brings labels to multi-hot [n, C] or class ids [n], one row a code.
+
+    Raises:
+      UserError: the array is no such thing, or has another number of rows.
+    """
+    if array.ndim == 2 and 1 in array.shape and rows != 1:
+        array = array.reshape(-1)
+    if array.ndim not in (1, 2) or len(array) != rows:
+        raise UserError(f"{name}: {rows} rows of labels are needed, not the shape {array.shape}")
+    if array.ndim == 1:
+        if not np.array_equal(array, array.astype(np.int64)):
+            raise UserError(f"{name}: class ids are whole numbers")
+        return array.astype(np.int64)
+    if not np.isin(array, (0, 1)).all():
+        raise UserError(f"{name}: multi-hot labels hold 0 and 1, a column a label")
+    return array.astype(np.uint8)
+
+
+def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
+    """Finds both directions in one file, under the names that the field's projects give.
+
+    Args:
+      file: a .npz or .mat file with codes and labels of queries and database.
+      num_bits: K where the codes are packed.
+
+    Returns:
+      "image to text" and "text to image" -> their codes and labels.
+
+    Raises:
+      UserError: an array is missing or is not what its name says.
+    """
+    arrays = read_arrays(file)
+    found: dict[str, Any] = {}
+    for what, names in _NAMES.items():
+        known = [name for name in names if name in arrays]
+        if not known:
+            raise UserError(
+                f"{file} holds no {what} under a known name ({', '.join(names)}); it has "
+                f"{', '.join(sorted(arrays))}; name the arrays with --query, --database, "
+                "--query_labels and --database_labels"
+            )
+        found[what] = arrays[known[0]]
+    return {
+        f"{one} to {other}": search_of(
+            {
+                "query": found[f"{one} query"],
+                "database": found[f"{other} database"],
+                "query_labels": found["query labels"],
+                "database_labels": found["database labels"],
+            },
+            num_bits,
+        )
+        for one, other in (("image", "text"), ("text", "image"))
+    }
+
+
+def search_of(arrays: Mapping[str, np.ndarray], num_bits: int | None = None) -> Search:
+    """Checks the four arrays of one direction, by the names of the fields of `Search`.
+
+    Raises:
+      UserError: an array is not what its name says, or they do not fit together.
+    """
+    query, database = (as_codes(name, arrays[name], num_bits) for name in ("query", "database"))
+    if query.shape[1] != database.shape[1]:
+        raise UserError(
+            f"query codes have {query.shape[1]} bits, database codes {database.shape[1]}"
+        )
+    labels = (
+        as_labels(f"{name}_labels", arrays[f"{name}_labels"], len(side))
+        for name, side in (("query", query), ("database", database))
+    )
+    search = Search(query, database, *labels)
+    if search.query_labels.shape[1:] != search.database_labels.shape[1:]:
+        raise UserError(
+            "labels of queries and database are over different classes: "
+            f"{search.query_labels.shape} and {search.database_labels.shape}"
+        )
+    return search
+
+
+def found(task: str, search: Search) -> Found:
+    """What the queries find; `task` is "<one> to <other>"."""
+    one, other = task.split(" to ")
+    query, database = (
+        Items({}, labels, [f"item {row}" for row in range(len(labels))])
+        for labels in (search.query_labels, search.database_labels)
+    )
+    return found_by_codes(
+        Task(one, other, query, database), database, search.query, search.database
+    )
+
+
+def labels_hash(searches: Mapping[str, Search]) -> str:
+    """SHA-256 over all labels: what codes of the same items by different methods share."""
+    return content_hash(
+        {
+            f"{task}, {side}": getattr(search, side)
+            for task, search in searches.items()
+            for side in ("query_labels", "database_labels")
+        }
+    )

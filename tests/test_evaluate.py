@@ -1,0 +1,180 @@
+"""`python -m jxhash.evaluate`: codes from files of every kind, and reports side by side."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.io
+
+from jxhash import codes, evaluate, metrics
+from jxhash.errors import UserError
+
+RANDOM = np.random.default_rng(0)
+LABELS = {
+    "q_l": (RANDOM.random((30, 6)) < 0.3).astype(np.uint8),
+    "r_l": (RANDOM.random((200, 6)) < 0.3).astype(np.uint8),
+}
+CODES = {
+    name: codes.sign(
+        LABELS[f"{name[0]}_l"] @ np.random.default_rng(1).normal(size=(6, 20))
+        + RANDOM.normal(size=(len(LABELS[f"{name[0]}_l"]), 20))
+    )
+    for name in ("q_img", "q_txt", "r_img", "r_txt")
+}
+
+
+def expected(query="q_img", database="r_txt"):
+    histogram = metrics.distance_histogram(
+        CODES[query], CODES[database], LABELS["q_l"], LABELS["r_l"], graded=True
+    )
+    return metrics.mean_average_precision(histogram)
+
+
+def score(*arguments):
+    return evaluate.run(evaluate.parse([str(argument) for argument in arguments]))
+
+
+def report(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def four_files(folder, query, database, **labels):
+    arrays = {"query": query, "database": database, "query_labels": LABELS["q_l"]}
+    arrays |= {"database_labels": LABELS["r_l"], **labels}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    return [f"--{name}={folder / f'{name}.npy'}" for name in arrays]
+
+
+@pytest.mark.parametrize("kind", ["mat", "npz"])
+def test_a_peer_s_file_is_scored_both_ways(kind, tmp_path):
+    arrays = {**{name: array.astype(np.float64) for name, array in CODES.items()}, **LABELS}
+    file = tmp_path / f"codes.{kind}"
+    (scipy.io.savemat if kind == "mat" else lambda f, a: np.savez(f, **a))(file, arrays)
+    printed = score(file, f"--output={tmp_path / 'out'}")
+    results = report(tmp_path / "out")["results"]
+    np.testing.assert_allclose(results["image to text"]["given"]["map"], expected())
+    np.testing.assert_allclose(results["text to image"]["given"]["map"], expected("q_txt", "r_img"))
+    assert f"{expected():.3f}" in printed
+    assert max(map(len, printed.splitlines()[:-1])) <= 80
+    assert b"<svg" in (tmp_path / "out" / "report.html").read_bytes()
+
+
+def test_other_spellings_and_matlab_7_3(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    names = {"q_l": "queryLabel", "r_l": "retrievalLabel"}
+    with h5py.File(tmp_path / "codes.mat", "w") as file:
+        for name, array in {**CODES, **LABELS}.items():
+            file[names.get(name, name)] = array.T
+    assert f"{expected():.3f}" in score(tmp_path / "codes.mat")
+
+
+@pytest.mark.parametrize("form", ["signs", "bits", "packed"])
+def test_every_form_of_codes_gives_the_same(form, tmp_path):
+    made = {"signs": np.float32, "bits": lambda c: (c + 1) // 2, "packed": codes.pack}[form]
+    arguments = four_files(tmp_path, made(CODES["q_img"]), made(CODES["r_txt"]))
+    extra = ["--num_bits=20"] if form == "packed" else []
+    score(*arguments, *extra, f"--output={tmp_path}")
+    found = report(tmp_path)["results"]["query to database"]["given"]
+    np.testing.assert_allclose(found["map"], expected())
+
+
+def test_codes_of_faiss_and_sentence_transformers_are_read_as_they_are(tmp_path):
+    """Packed codes are FAISS's layout, with FAISS's distances; "ubinary" is numpy's packing."""
+    faiss = pytest.importorskip("faiss")
+    query, database = (np.sign(RANDOM.normal(size=(n, 64))).astype(np.int8) for n in (5, 90))
+    index = faiss.IndexBinaryFlat(64)
+    index.add(codes.pack(database))
+    distances, order = index.search(codes.pack(query), 90)
+    ours = np.asarray(codes.hamming_distance(query, database))
+    np.testing.assert_array_equal(distances, np.take_along_axis(ours, order, axis=1))
+    # What sentence-transformers' quantize_embeddings(precision="ubinary") gives for embeddings.
+    embeddings = RANDOM.normal(size=(90, 64))
+    ubinary = np.packbits(embeddings > 0, axis=-1)
+    np.testing.assert_array_equal(codes.unpack(ubinary, 64), codes.sign(embeddings))
+
+
+def test_definitions_are_the_asked_ones(tmp_path):
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    options = ["--cut=10", "--denominator=relevant", "--ties=database_order", "--empty=skip"]
+    score(*arguments, *options, f"--output={tmp_path}")
+    made = report(tmp_path)
+    distances = np.asarray(codes.hamming_distance(CODES["q_img"], CODES["r_txt"]))
+    relevant = (LABELS["q_l"].astype(int) @ LABELS["r_l"].T) > 0
+    values = []
+    for distance, of_query in zip(distances, relevant, strict=True):
+        hits = of_query[np.argsort(distance, kind="stable")][:10]
+        if of_query.any():
+            precision = np.cumsum(hits) / np.arange(1, 11)
+            values.append((precision * hits).sum() / of_query.sum())
+    found = made["results"]["query to database"]["given"]["map_at_10"]
+    np.testing.assert_allclose(found, np.mean(values))
+    assert "relevant items" in made["protocol"]["measures"]["map_at_10"]
+    assert "left out" in made["protocol"]["measures"]["map"]
+
+
+def test_reports_stand_in_one_table_where_their_cards_agree(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        noisy = CODES["q_img"] * (1 if name == "one" else -1)
+        arguments = four_files(tmp_path / name, noisy, CODES["r_txt"])
+        score(*arguments, f"--output={tmp_path / name}")
+    reports = [tmp_path / name / "report.json" for name in ("one", "two")]
+    assert f"{expected():.3f}" in score(*reports)
+    score(*arguments, "--cut=7", f"--output={tmp_path / 'two'}")
+    with pytest.raises(UserError, match=r"cards differ: definitions.cut: 50 here, 7 there"):
+        score(*reports)
+    assert "PROTOCOLS DIFFER" in score(*reports, "--anyway")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"query": CODES["q_img"] * 0.5}, r"-1 and \+1, or 0 and 1"),
+        ({"query": CODES["q_img"][:, :7]}, "7 bits, database codes 20"),
+        ({"query": codes.pack(CODES["q_img"])}, "--num_bits"),
+        ({"query_labels": LABELS["q_l"][:4]}, "30 rows of labels"),
+        ({"query_labels": LABELS["q_l"][:, :2]}, "different classes"),
+        ({"query_labels": LABELS["q_l"] * 2}, "0 and 1"),
+        ({"database": CODES["r_txt"][:0]}, "a row an item"),
+        ({"query": np.array([{}], dtype=object)}, "cannot be read"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes, says, tmp_path):
+    arrays = {"query": CODES["q_img"], "database": CODES["r_txt"], **changes}
+    arguments = four_files(tmp_path, arrays.pop("query"), arrays.pop("database"), **arrays)
+    with pytest.raises(UserError, match=says):
+        score(*arguments)
+
+
+def test_mistakes_on_the_command_line(tmp_path):
+    np.savez(tmp_path / "some.npz", a=CODES["q_img"], b=CODES["r_txt"])
+    (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY")
+    for arguments, says in (
+        ([tmp_path / "none.mat"], "there is no file"),
+        ([tmp_path / "some.npz"], "no image query"),
+        (["codes.txt"], "none of .npy"),
+        ([f"--query={tmp_path / 'some.npz'}"], "--database is missing"),
+        ([], "one file of codes"),
+    ):
+        with pytest.raises(UserError, match=says):
+            score(*arguments)
+    four = [f"--{n}={tmp_path / 'some.npz'}" for n in ("query", "database", "query_labels")]
+    with pytest.raises(UserError, match="more than one array"):
+        score(*four, f"--database_labels={tmp_path / 'cut.npy'}")
+    with pytest.raises(UserError, match="cannot be read"):
+        score(*(f"--{n}={tmp_path / 'cut.npy'}" for n in ("query", "database")),
+              *(f"--{n}_labels={tmp_path / 'cut.npy'}" for n in ("query", "database")))  # fmt: skip
+
+
+def test_the_command(tmp_path):
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    command = [sys.executable, "-m", "jxhash.evaluate"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{expected():.3f}" in done.stdout
+    done = subprocess.run([*command, "x.npy"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
