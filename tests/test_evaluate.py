@@ -65,9 +65,12 @@ def test_a_peer_s_file_is_scored_both_ways(kind, tmp_path):
 def test_other_spellings_and_matlab_7_3(tmp_path):
     h5py = pytest.importorskip("h5py")
     names = {"q_l": "queryLabel", "r_l": "retrievalLabel"}
-    with h5py.File(tmp_path / "codes.mat", "w") as file:
+    with h5py.File(tmp_path / "codes.mat", "w", userblock_size=512) as file:
         for name, array in {**CODES, **LABELS}.items():
             file[names.get(name, name)] = array.T
+    # MATLAB's own header: 124 bytes of text, then version 2.0 in the machine's order.
+    with open(tmp_path / "codes.mat", "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
     assert f"{expected():.3f}" in score(tmp_path / "codes.mat")
 
 
