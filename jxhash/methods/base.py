@@ -20,6 +20,7 @@ from jxhash.errors import UserError
 
 Arrays = Mapping[str, jax.Array]
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
+Outputs = Callable[[str, str, int], jax.Array]
 
 
 class Spec(NamedTuple):
@@ -264,3 +265,57 @@ def descend(
     return state.replace(
         params=state.params | {network: params}, opt_state=state.opt_state | {network: opt_state}
     )
+
+
+def joint_method(
+    networks: Mapping[str, nn.Module],
+    objective: Callable[[Outputs, Batch], dict[str, jax.Array]],
+    optimizer: Optimizer,
+    epochs: int,
+    spec: Spec,
+) -> Method:
+    """A method that descends one loss of all its networks at once; outputs are those after tanh.
+
+    Args:
+      networks: one a modality.
+      objective: (outputs, batch) -> named terms, of which "loss" is descended. The terms are those
+        of the whole batch, the same on every device. `outputs(source, modality, stream)` gives the
+        outputs [n, K] of this device's rows, dropout on; `stream` is as in `row_keys`.
+      optimizer: of all networks.
+      epochs: passes over the training rows.
+      spec: of the data.
+
+    Returns:
+      The method: one stage of one update.
+    """
+    descent = optimizer.over(epochs * spec.steps_per_epoch)
+
+    def init(key: jax.Array) -> HashState:
+        networks_key, training_key = jax.random.split(key)
+        params = init_parameters(networks_key, networks, spec)
+        return HashState(
+            step=jnp.zeros((), jnp.int32),
+            params={"networks": params},
+            opt_state={"networks": descent.init(params)},
+            key=training_key,
+        )
+
+    def step(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
+        def loss_and_terms(params: dict) -> tuple[jax.Array, dict[str, jax.Array]]:
+            def outputs(source: str, modality: str, stream: int) -> jax.Array:
+                rows = batch.rows[source]
+                keys = row_keys(state, rows["index"], stream)
+                return jnp.tanh(networks[modality].apply(params[modality], rows[modality], keys))
+
+            terms = objective(outputs, batch)
+            return terms["loss"], terms
+
+        gradients, terms = jax.grad(loss_and_terms, has_aux=True)(state.params["networks"])
+        state = descend(state, "networks", parallel.mean(gradients), descent)
+        return state, {name: (term, jnp.ones(())) for name, term in terms.items()}
+
+    def encode(state: HashState, modality: str, inputs: jax.Array) -> jax.Array:
+        return jnp.tanh(networks[modality].apply(state.params["networks"][modality], inputs))
+
+    stages = (Stage("joint", epochs, (Update("networks", "minibatch", step),)),)
+    return Method(init=init, stages=stages, encode=encode)

@@ -17,7 +17,6 @@ squared distance of the pooled rows; lambda, mu, optimiser and layers are settin
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 
 from jxhash import losses, parallel, similarity
@@ -30,18 +29,13 @@ from jxhash.configuration import (
 from jxhash.errors import UserError
 from jxhash.methods.base import (
     Batch,
-    HashState,
     Method,
-    Metrics,
     Optimizer,
+    Outputs,
     Spec,
-    Stage,
-    Update,
-    descend,
-    init_parameters,
+    joint_method,
     require_inputs,
     require_labels,
-    row_keys,
 )
 from jxhash.networks.mlp import HashMLP
 
@@ -104,24 +98,8 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
         "image": HashMLP(config.bits, settings.image_hidden, settings.image_dropout),
         "text": HashMLP(config.bits, settings.text_hidden, settings.text_dropout),
     }
-    optimizer = settings.optimizer.over(settings.epochs * spec.steps_per_epoch)
 
-    def init(key: jax.Array) -> HashState:
-        networks_key, training_key = jax.random.split(key)
-        params = init_parameters(networks_key, networks, spec)
-        return HashState(
-            step=jnp.zeros((), jnp.int32),
-            params={"networks": params},
-            opt_state={"networks": optimizer.init(params)},
-            key=training_key,
-        )
-
-    def objective(params: dict, state: HashState, batch: Batch) -> tuple[jax.Array, dict]:
-        def outputs(source: str, modality: str, stream: int) -> jax.Array:
-            rows = batch.rows[source]
-            keys = row_keys(state, rows["index"], stream)
-            return jnp.tanh(networks[modality].apply(params[modality], rows[modality], keys))
-
+    def objective(outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
         pairs = batch.rows["pairs"]
         z = {modality: outputs("pairs", modality, i) for i, modality in enumerate(MODALITIES)}
         z_domain = {
@@ -150,18 +128,9 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
             for modality in MODALITIES
         )
         C = L + settings.quantization_weight * Q + settings.mmd_weight * D
-        return C, {"loss": C, "likelihood": L, "quantization": Q, "mmd": D}
+        return {"loss": C, "likelihood": L, "quantization": Q, "mmd": D}
 
-    def step(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
-        gradients, terms = jax.grad(objective, has_aux=True)(state.params["networks"], state, batch)
-        state = descend(state, "networks", parallel.mean(gradients), optimizer)
-        return state, {name: (term, jnp.ones(())) for name, term in terms.items()}
-
-    def encode(state: HashState, modality: str, inputs: jax.Array) -> jax.Array:
-        return jnp.tanh(networks[modality].apply(state.params["networks"][modality], inputs))
-
-    stages = (Stage("joint", settings.epochs, (Update("networks", "minibatch", step),)),)
-    return Method(init=init, stages=stages, encode=encode)
+    return joint_method(networks, objective, settings.optimizer, settings.epochs, spec)
 
 
 def _only_modality(spec: Spec, domain: str) -> str:
