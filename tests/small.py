@@ -87,6 +87,32 @@ class Case(NamedTuple):
 
 
 CASES = {
+    "chn": Case(
+        {
+            "epochs": 20,
+            "image_hidden": (32,),
+            "text_hidden": (32,),
+            "image_dropout": 0.2,
+            "text_dropout": 0.2,
+            "margin": 0.5,
+            "similar_weight": 3.0,
+            "quantization_weight": 0.1,
+            "optimizer": OPTIMIZER,
+        }
+    ),
+    "cmhh": Case(
+        {
+            "epochs": 20,
+            "image_hidden": (32,),
+            "text_hidden": (32,),
+            "image_dropout": 0.2,
+            "text_dropout": 0.2,
+            "beta": 0.2,
+            "focusing": 2.0,
+            "quantization_weight": 0.1,
+            "optimizer": OPTIMIZER,
+        }
+    ),
     "dcmh": Case(
         {
             "epochs": 30,

@@ -1,5 +1,7 @@
 """Each method against its paper: one step of the update, from plain float64 loops."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,3 +150,136 @@ def test_thn_without_mmd_does_not_learn_from_the_domains():
         one, two = (step(state, Batch(rows, batch.corpus))[0] for rows in (batch.rows, other))
         same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one.params, two.params)
         assert all(jax.tree.leaves(same)) is alike
+
+
+def joint_step(method, data, index):
+    """One step of plain gradient descent: (parameters before, how far they moved, metrics)."""
+    before = method.init(jax.random.key(1))
+    after, metrics = jax.jit(method.stages[0].updates[0].step)(before, batch_of(data, index))
+    params, new = before.params["networks"], after.params["networks"]
+    moved = jax.tree.map(lambda a, b: np.asarray(a - b), params, new)
+    return params, moved, metrics
+
+
+def cosine_and_slope(u, v):
+    """cos(u, v) and its derivative by u."""
+    lengths = np.sqrt(u @ u), np.sqrt(v @ v)
+    cosine = u @ v / (lengths[0] * lengths[1])
+    return cosine, (v / lengths[1] - cosine * u / lengths[0]) / lengths[0]
+
+
+def assert_step(moved, inputs, outputs, slopes):
+    """A linear network before tanh moves by the slopes of the loss at the outputs."""
+    before_tanh = slopes * (1 - outputs**2)
+    dense = moved["params"]["Dense_0"]
+    np.testing.assert_allclose(dense["kernel"], np.float64(inputs).T @ before_tanh, atol=1e-5)
+    np.testing.assert_allclose(dense["bias"], before_tanh.sum(axis=0), atol=1e-5)
+
+
+def assert_terms(metrics, expected):
+    for name, value in expected.items():
+        total, count = metrics[name]
+        np.testing.assert_allclose(total / count, value, rtol=1e-4, err_msg=name)
+
+
+def test_chn_step_is_the_gradient_of_both_hinges():
+    data, margin = small.dataset(), 0.95
+    method = build("chn", data, margin=margin, similar_weight=3.0, quantization_weight=0.3)
+    params, moved, metrics = joint_step(method, data, jnp.array([2, 5, 7, 11, 99]))
+
+    chosen = np.array([2, 5, 7, 11])  # the last is padding
+    pairs = {name: array[chosen] for name, array in data.training["pairs"].items()}
+    u, v = z = [np.tanh(linear(params[m], pairs[m])) for m in ("image", "text")]
+    labels, slopes, L, Q = pairs["labels"].astype(int), [0 * u, 0 * v], 0.0, 0.0
+    for i in range(4):
+        for j in range(4):
+            s = 1 if labels[i] @ labels[j] > 0 else -1
+            cosine, by_u = cosine_and_slope(u[i], v[j])
+            by_v = cosine_and_slope(v[j], u[i])[1]
+            missing, share = max(0, margin - s * cosine), (3 if s > 0 else 1) / 16
+            L += share * missing**2
+            slopes[0][i] -= share * 2 * s * missing * by_u
+            slopes[1][j] -= share * 2 * s * missing * by_v
+    for outputs, slope in zip(z, slopes, strict=True):
+        for i in range(4):
+            cosine, by_magnitude = cosine_and_slope(np.abs(outputs[i]), np.ones(16))
+            Q += max(0, margin - cosine) / 4
+            slope[i] -= 0.3 * (cosine < margin) * np.sign(outputs[i]) * by_magnitude / 4
+    assert min(L, Q) > 0
+    assert_terms(metrics, {"correlation": L, "quantization": Q, "loss": L + 0.3 * Q})
+    for modality, outputs, slope in zip(("image", "text"), z, slopes, strict=True):
+        assert_step(moved[modality], pairs[modality], outputs, slope)
+
+
+def test_chn_rests_where_all_pairs_are_beyond_the_margin():
+    """Two classes on opposite sides: the hinges ask no more, though the cosines could be larger."""
+    data = small.dataset()
+    classes = data.training["pairs"]["labels"][:, 0]  # with label 0, or without
+    labels = np.stack([classes, 1 - classes], axis=1)
+    sides = np.float32(2 * labels[:, :1]) - 1
+    pairs = {"image": np.repeat(sides, 12, 1), "text": np.repeat(sides, 20, 1), "labels": labels}
+    data = dataclasses.replace(data, training={"pairs": pairs})
+    method = build("chn", data, margin=0.8, quantization_weight=0.3)
+    state = method.init(jax.random.key(1))
+    code = np.where(np.arange(16) % 3, 0.05, -0.04)
+    networks = {
+        modality: {"params": {"Dense_0": {"kernel": np.tile(code, (width, 1)), "bias": 0 * code}}}
+        for modality, width in (("image", 12), ("text", 20))
+    }
+    state = state.replace(params={"networks": jax.tree.map(jnp.float32, networks)})
+    after, metrics = method.stages[0].updates[0].step(state, batch_of(data, jnp.arange(8)))
+    assert metrics["loss"][0] == 0
+    for one, other in zip(
+        jax.tree.leaves(state.params), jax.tree.leaves(after.params), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_cmhh_step_is_the_gradient_of_the_focal_loss():
+    data, beta, gamma = small.dataset(), 0.2, 2.0
+    method = build("cmhh", data, beta=beta, focusing=gamma, quantization_weight=0.3)
+    params, moved, metrics = joint_step(method, data, jnp.array([2, 5, 7, 11, 99]))
+
+    chosen = np.array([2, 5, 7, 11])
+    pairs = {name: array[chosen] for name, array in data.training["pairs"].items()}
+    u, v = z = [np.tanh(linear(params[m], pairs[m])) for m in ("image", "text")]
+    labels, slopes, L, Q = pairs["labels"].astype(int), [0 * u, 0 * v], 0.0, 0.0
+    similar = (labels @ labels.T > 0).astype(int)
+    assert 0 < similar.sum() < 16
+    for i in range(4):
+        for j in range(4):
+            cosine, by_u = cosine_and_slope(u[i], v[j])
+            by_v = cosine_and_slope(v[j], u[i])[1]
+            d = 16 / 2 * (1 - cosine)
+            p = np.exp(-beta * d)
+            if similar[i, j]:
+                weight = 16 / similar.sum()
+                loss = (1 - p) ** gamma * beta * d
+                slope = beta * (1 - p) ** gamma + gamma * beta**2 * d * p * (1 - p) ** (gamma - 1)
+            else:
+                weight = 1
+                loss = -(p**gamma) * np.log(1 - p)
+                slope = beta * p**gamma * (gamma * np.log(1 - p) - p / (1 - p))
+            L += weight * loss / 16
+            slopes[0][i] -= weight * slope * 16 / 2 * by_u / 16
+            slopes[1][j] -= weight * slope * 16 / 2 * by_v / 16
+    for outputs, slope in zip(z, slopes, strict=True):
+        for i in range(4):
+            cosine, by_magnitude = cosine_and_slope(np.abs(outputs[i]), np.ones(16))
+            Q += 16 / 2 * (1 - cosine) / 4
+            slope[i] -= 0.3 * 16 / 2 * np.sign(outputs[i]) * by_magnitude / 4
+    assert_terms(metrics, {"focal": L, "quantization": Q, "loss": L + 0.3 * Q})
+    for modality, outputs, slope in zip(("image", "text"), z, slopes, strict=True):
+        assert_step(moved[modality], pairs[modality], outputs, slope)
+
+
+def test_cmhh_batches_without_similar_or_without_dissimilar_pairs():
+    data = small.dataset()
+    method = build("cmhh", data)
+    for same in (True, False):
+        labels = np.full((101, 1), same, np.uint8)  # without a label a row is similar to none
+        pairs = {**data.training["pairs"], "labels": labels}
+        changed = dataclasses.replace(data, training={"pairs": pairs})
+        _, moved, metrics = joint_step(method, changed, jnp.arange(8))
+        assert np.isfinite(metrics["loss"][0])
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(moved))
