@@ -126,6 +126,21 @@ CASES = {
             "optimizer": OPTIMIZER,
         }
     ),
+    "prdh": Case(
+        {
+            "epochs": 30,
+            "image_hidden": (32,),
+            "text_hidden": (32,),
+            "image_dropout": 0.2,
+            "text_dropout": 0.2,
+            "hash_init": 0.05,
+            "intra_weight": 1.0,
+            "decorrelation_weight": 1e-3,
+            "quantization_weight": 1.0,
+            "balance_weight": 1e-3,
+            "optimizer": OPTIMIZER,
+        }
+    ),
     "thn": Case(
         {
             "epochs": 20,

@@ -283,3 +283,66 @@ def test_cmhh_batches_without_similar_or_without_dissimilar_pairs():
         _, moved, metrics = joint_step(method, changed, jnp.arange(8))
         assert np.isfinite(metrics["loss"][0])
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(moved))
+
+
+def test_prdh_step_is_the_gradient_of_all_terms():
+    data = small.dataset()
+    weights = {
+        "intra_weight": 0.6,
+        "decorrelation_weight": 0.4,
+        "quantization_weight": 0.7,
+        "balance_weight": 0.3,
+    }
+    method = build("prdh", data, **weights)
+    before = method.init(jax.random.key(1))
+    index = jnp.array([3, 8, 21, 99])  # the last is padding
+    after, metrics = jax.jit(method.stages[0].updates[1].step)(before, batch_of(data, index))
+
+    pairs, chosen = data.training["pairs"], np.array([3, 8, 21])
+    y = pairs["text"][chosen].astype(np.float64)
+    labels = pairs["labels"].astype(int)
+    v = linear(before.params["text"], y)
+    stored = {m: np.float64(before.buffers[m]) for m in ("image", "text")}
+    new = stored["text"].copy()
+    new[chosen] = v
+    B = np.float64(before.codes["pairs"])[chosen]
+    slopes, value = np.zeros_like(v), 0.3 * np.sum(new.sum(axis=0) ** 2)
+    for i, row in enumerate(chosen):
+        for weight, others in ((1.0, stored["image"]), (0.6, stored["text"])):
+            for j, other in enumerate(others):
+                omega = 0.5 * v[i] @ other
+                similar = float(labels[row] @ labels[j] > 0)
+                slopes[i] += weight * 0.5 * (sigmoid(omega) - similar) * other
+                value += weight * (np.log1p(np.exp(omega)) - similar * omega)
+        slopes[i] += 2 * 0.7 * (v[i] - B[i]) + 2 * 0.3 * new.sum(axis=0)
+        value += 0.7 * np.sum((v[i] - B[i]) ** 2)
+    slopes /= 3 * 101
+    centred, J4 = v - v.mean(axis=0), 0.0
+    for a in range(16):
+        for b in range(16):
+            if a != b:
+                covariance = np.mean(centred[:, a] * centred[:, b])
+                J4 += covariance**2 / 2
+                slopes[:, a] += 0.4 * 2 / 3 * covariance * centred[:, b]
+
+    moved = jax.tree.map(lambda a, b: np.asarray(a - b), before.params, after.params)
+    dense = moved["text"]["params"]["Dense_0"]
+    np.testing.assert_allclose(dense["kernel"], y.T @ slopes, atol=1e-5)
+    np.testing.assert_allclose(dense["bias"], slopes.sum(axis=0), atol=1e-5)
+    assert not np.any(moved["image"]["params"]["Dense_0"]["kernel"])
+    np.testing.assert_allclose(after.buffers["text"], new, atol=1e-5)
+    assert_terms(metrics, {"loss": value / (3 * 101) + 0.4 * J4, "decorrelation": J4})
+
+
+def test_prdh_without_its_own_terms_is_dcmh():
+    data, states = small.dataset(), []
+    shared = {"quantization_weight": 0.7, "balance_weight": 0.7}
+    own = {"intra_weight": 0.0, "decorrelation_weight": 0.0}
+    for name, changes in (("dcmh", shared), ("prdh", shared | own)):
+        method = build(name, data, **changes)
+        state = method.init(jax.random.key(4))
+        for update in method.stages[0].updates:
+            state, _ = jax.jit(update.step)(state, batch_of(data, jnp.arange(9)))
+        states.append((state.params, state.buffers, state.codes))
+    for one, other in zip(*map(jax.tree.leaves, states), strict=True):
+        np.testing.assert_array_equal(one, other)

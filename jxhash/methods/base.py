@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jxhash import codes, parallel
+from jxhash import codes, discrete, parallel
 from jxhash.configuration import require_not_negative, require_positive
 from jxhash.errors import UserError
 
@@ -319,3 +319,75 @@ def joint_method(
 
     stages = (Stage("joint", epochs, (Update("networks", "minibatch", step),)),)
     return Method(init=init, stages=stages, encode=encode)
+
+
+def init_buffered(
+    key: jax.Array,
+    networks: Mapping[str, nn.Module],
+    optimizer: optax.GradientTransformation,
+    bits: int,
+    spec: Spec,
+) -> HashState:
+    """The first state of networks that learn in turn against stored outputs of all rows.
+
+    Args:
+      key: of all draws.
+      networks: one a modality; each has an optimiser state of its own.
+      optimizer: of each network.
+      bits: code length.
+      spec: of the data.
+
+    Returns:
+      A state with N(0, 1) noise as outputs of each modality, and as codes "pairs" their consensus.
+    """
+    networks_key, outputs_key, training_key = jax.random.split(key, 3)
+    params = init_parameters(networks_key, networks, spec)
+    outputs = jax.random.normal(outputs_key, (len(networks), spec.num_train, bits))
+    return HashState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state={modality: optimizer.init(params[modality]) for modality in networks},
+        key=training_key,
+        buffers=dict(zip(networks, outputs, strict=True)),
+        codes={"pairs": discrete.consensus(*outputs)},
+    )
+
+
+def sum_elsewhere(buffer: jax.Array, rows: Arrays, outputs: jax.Array) -> jax.Array:
+    """The sum of the outputs of all training rows but this device's, [K], a constant.
+
+    Args:
+      buffer: stored outputs of all training rows.
+      rows: this device's rows of a batch, with `index` and `where`.
+      outputs: [n, K], the new outputs of these rows; those of the batch's rows on other devices
+        count, not what is stored for them.
+    """
+    where = rows["where"][:, None]
+    replaced = jnp.sum(read_rows(buffer, rows["index"]), axis=0, where=where)
+    outside_batch = jnp.sum(buffer, axis=0) - parallel.total(replaced)
+    here = jnp.sum(jax.lax.stop_gradient(outputs), axis=0, where=where)
+    return outside_batch + (parallel.total(here) - here)
+
+
+def consensus_update(modalities: tuple[str, ...], bits: int) -> Update:
+    """The update of the codes "pairs", shared by all modalities: the sign of the outputs' sum.
+
+    Args:
+      modalities: whose stored outputs are summed.
+      bits: code length.
+
+    Returns:
+      An update over all training rows.
+    """
+
+    def step(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
+        index, where = batch.rows["pairs"]["index"], batch.rows["pairs"]["where"]
+        outputs = (read_rows(state.buffers[modality], index) for modality in modalities)
+        previous = read_rows(state.codes["pairs"], index)
+        B = discrete.consensus(*outputs, previous=previous)
+        flipped = jnp.sum(previous != B, where=where[:, None])
+        codes_of_all = write_rows(state.codes["pairs"], index, B)
+        state = state.replace(codes=state.codes | {"pairs": codes_of_all})
+        return state, {"flipped bits": (flipped, jnp.sum(where) * bits)}
+
+    return Update("codes", "full", step)

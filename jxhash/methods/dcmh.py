@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from jxhash import discrete, losses, parallel, similarity
+from jxhash import losses, parallel, similarity
 from jxhash.configuration import (
     read_settings,
     require_not_negative,
@@ -33,12 +33,14 @@ from jxhash.methods.base import (
     Spec,
     Stage,
     Update,
+    consensus_update,
     descend,
-    init_parameters,
+    init_buffered,
     read_rows,
     require_inputs,
     require_labels,
     row_keys,
+    sum_elsewhere,
     write_rows,
 )
 from jxhash.networks.mlp import HashMLP
@@ -105,17 +107,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
     optimizer = settings.optimizer.over(settings.epochs * spec.steps_per_epoch)
 
     def init(key: jax.Array) -> HashState:
-        networks_key, outputs_key, training_key = jax.random.split(key, 3)
-        params = init_parameters(networks_key, networks, spec)
-        F, G = jax.random.normal(outputs_key, (2, spec.num_train, config.bits))
-        return HashState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state={modality: optimizer.init(params[modality]) for modality in MODALITIES},
-            key=training_key,
-            buffers={"image": F, "text": G},
-            codes={"pairs": discrete.consensus(F, G)},
-        )
+        return init_buffered(key, networks, optimizer, config.bits, spec)
 
     def network_update(own: str, other: str) -> Update:
         def step(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
@@ -124,8 +116,6 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
             F, G = state.buffers[own], state.buffers[other]
             B = read_rows(state.codes["pairs"], rows["index"])
             keys = row_keys(state, rows["index"])
-            replaced = jnp.sum(read_rows(F, rows["index"]), axis=0, where=where[:, None])
-            outside_batch = jnp.sum(F, axis=0) - parallel.total(replaced)
             pairs = parallel.total(jnp.sum(where)) * spec.num_train
 
             def objective(params: dict) -> tuple[jax.Array, tuple]:
@@ -134,9 +124,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
                     f, G, S, where=where[:, None], reduce_fn=jnp.sum
                 )
                 quantization = losses.quantization_loss(f, B, where=where, reduce_fn=jnp.sum)
-                here = jnp.sum(f, axis=0, where=where[:, None])
-                elsewhere = outside_batch + jax.lax.stop_gradient(parallel.total(here) - here)
-                balance = losses.bit_balance_loss(f, rest=elsewhere, where=where)
+                balance = losses.bit_balance_loss(f, rest=sum_elsewhere(F, rows, f), where=where)
                 separate = likelihood + settings.quantization_weight * quantization
                 joint = settings.balance_weight * balance
                 return (separate + joint) / pairs, (f, separate, joint)
@@ -150,15 +138,6 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
 
         return Update(own, "minibatch", step)
 
-    def update_codes(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
-        index, where = batch.rows["pairs"]["index"], batch.rows["pairs"]["where"]
-        F, G = (read_rows(state.buffers[modality], index) for modality in MODALITIES)
-        previous = read_rows(state.codes["pairs"], index)
-        B = discrete.consensus(F, G, previous=previous)
-        flipped = jnp.sum(previous != B, where=where[:, None])
-        state = state.replace(codes={"pairs": write_rows(state.codes["pairs"], index, B)})
-        return state, {"flipped bits": (flipped, jnp.sum(where) * config.bits)}
-
     def encode(state: HashState, modality: str, inputs: jax.Array) -> jax.Array:
         return networks[modality].apply(state.params[modality], inputs)
 
@@ -169,7 +148,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
     updates = (
         network_update("image", "text"),
         network_update("text", "image"),
-        Update("codes", "full", update_codes),
+        consensus_update(MODALITIES, config.bits),
     )
     stages = (Stage("alternate", settings.epochs, updates),)
     return Method(init=init, stages=stages, encode=encode, learned=learned)
