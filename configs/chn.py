@@ -32,12 +32,13 @@ CLIPART = {
 # Chosen on 200 held-out training rows (the data set "wikipedia-held-out").
 WIKIPEDIA = {
     **CLIPART,
-    "epochs": 300,
+    "epochs": 150,
     "image_hidden": (512, 512),
     "text_hidden": (512, 512),
     "image_dropout": 0.0,
     "text_dropout": 0.0,
-    "optimizer": {**CLIPART["optimizer"], "weight_decay": 3e-4},
+    "similar_weight": 2.0,
+    "optimizer": {**CLIPART["optimizer"], "learning_rate": 1e-3, "final_learning_rate": 1e-4},
 }
 
 

@@ -11,14 +11,14 @@ from jxhash.configuration import run_config
 # Chosen on the validation split of clip art. We know no values by the authors; a public port has
 # delta 0.8 and lambda 0.01.
 CLIPART = {
-    "epochs": 120,
+    "epochs": 80,
     "image_hidden": (1024,),
     "text_hidden": (1024,),
     "image_dropout": 0.5,
     "text_dropout": 0.5,
-    "beta": 0.2,
+    "beta": 0.1,
     "focusing": 2.0,  # gamma
-    "quantization_weight": 0.1,  # lambda
+    "quantization_weight": 3e-3,  # lambda
     "optimizer": {
         "name": "adam",
         "learning_rate": 1e-3,
@@ -32,12 +32,12 @@ CLIPART = {
 # Chosen on 200 held-out training rows (the data set "wikipedia-held-out").
 WIKIPEDIA = {
     **CLIPART,
-    "epochs": 300,
+    "epochs": 120,
     "image_hidden": (512, 512),
     "text_hidden": (512, 512),
     "image_dropout": 0.0,
     "text_dropout": 0.0,
-    "optimizer": {**CLIPART["optimizer"], "weight_decay": 3e-4},
+    "optimizer": {**CLIPART["optimizer"], "weight_decay": 1e-3},
 }
 
 

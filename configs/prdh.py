@@ -17,13 +17,13 @@ CLIPART = {
     "image_dropout": 0.5,
     "text_dropout": 0.5,
     "hash_init": 0.05,
-    "intra_weight": 1.0,
+    "intra_weight": 0.3,  # the paper: 1
     "decorrelation_weight": 1e-3,  # lambda
     "quantization_weight": 30.0,  # gamma
     "balance_weight": 1e-3,  # gamma in the paper
     "optimizer": {
         "name": "adam",
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
         "final_learning_rate": 1e-4,
         "decay": "geometric",
         "momentum": 0.0,
