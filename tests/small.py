@@ -100,6 +100,19 @@ CASES = {
             "optimizer": OPTIMIZER,
         }
     ),
+    "ddcmh": Case(
+        {
+            "image_epochs": 20,
+            "text_epochs": 20,
+            "image_hidden": (32,),
+            "text_hidden": (32,),
+            "image_dropout": 0.2,
+            "text_dropout": 0.2,
+            "image_optimizer": OPTIMIZER,
+            "text_optimizer": OPTIMIZER,
+        },
+        short={"image_epochs": 2, "text_epochs": 2},
+    ),
     "thn": Case(
         {
             "epochs": 20,

@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import small
 
+from jxhash import methods
+from jxhash.errors import UserError
 from jxhash.methods.base import Batch
-from jxhash.training import batches
+from jxhash.training import batches, engine
 
 PLAIN_SGD = {
     "name": "sgd",
@@ -93,6 +96,142 @@ def test_dcmh_codes_are_the_nearest_of_all_codes():
         for bit in range(16):
             costs = {b: (b - F[i, bit]) ** 2 + (b - G[i, bit]) ** 2 for b in (-1, 1)}
             assert after.codes["pairs"][i, bit] == min(costs, key=costs.get)
+
+
+def build_ddcmh(data, **arguments):
+    made = small.config(
+        "ddcmh", image_hidden=(), text_hidden=(), image_dropout=0.0, text_dropout=0.0,
+        image_optimizer=PLAIN_SGD, text_optimizer=PLAIN_SGD,
+    )  # fmt: skip
+    spec = engine.make_spec(data.training, 16)
+    return methods.get("ddcmh").build(made, spec, **arguments)
+
+
+def updates_of(method):
+    return {update.name: update for stage in method.stages for update in stage.updates}
+
+
+def whole_batch(data):
+    """All rows and one of padding, as a minibatch or a host update sees them."""
+    number = len(data.training["pairs"]["labels"])
+    index = jnp.arange(number + 1)
+    rows = batches.Resident.read(data.training["pairs"], index, 0)
+    return Batch(
+        {"pairs": batches.with_index(rows, index, number)}, batches.labels_of(data.training)
+    )
+
+
+def ddcmh_targets(data):
+    """Codes of -1 and +1, and soft targets."""
+    generator = np.random.default_rng(5)
+    shape = (len(data.training["pairs"]["labels"]), 16)
+    return generator.choice([-1, 1], shape).astype(np.int8), generator.random(shape)
+
+
+@pytest.mark.parametrize("network", ["image", "text"])
+def test_ddcmh_step_is_the_gradient_of_the_cross_entropy(network):
+    data = small.dataset()
+    method = build_ddcmh(data)
+    codes, soft = ddcmh_targets(data)
+    before = method.init(jax.random.key(1)).replace(
+        codes={"initial": codes, "image": -codes}, buffers={"reconstructed": soft}
+    )
+    batch = batch_of(data, jnp.array([3, 8, 21, 99]))  # the last is padding
+    after, metrics = jax.jit(updates_of(method)[network].step)(before, batch)
+
+    chosen = [3, 8, 21]
+    x = data.training["pairs"][network][chosen].astype(np.float64)
+    t = {"image": (codes[chosen] + 1) / 2, "text": soft[chosen]}[network]
+    z, value = linear(before.params[network], x), 0.0
+    for i in range(3):
+        for k in range(16):
+            p = sigmoid(z[i, k])
+            value -= t[i, k] * np.log(p) + (1 - t[i, k]) * np.log(1 - p)
+    gradient = (sigmoid(z) - t) / (3 * 16)
+    moved = jax.tree.map(lambda a, b: np.asarray(a - b), before.params, after.params)
+    dense = moved[network]["params"]["Dense_0"]
+    np.testing.assert_allclose(dense["kernel"], x.T @ gradient, atol=1e-5)
+    np.testing.assert_allclose(dense["bias"], gradient.sum(axis=0), atol=1e-5)
+    total, count = metrics["loss"]
+    np.testing.assert_allclose(total / count, value / (3 * 16), rtol=1e-5)
+
+
+def test_ddcmh_first_codes_may_come_from_any_hash_of_texts():
+    data, seen = small.dataset(), []
+
+    def by_first_words(key, texts, labels, num_bits):
+        seen.append((np.asarray(texts), np.asarray(labels), num_bits))
+        return np.where(np.asarray(texts)[:, :num_bits] > 0, 1, -1)
+
+    method = build_ddcmh(data, initial_codes=by_first_words)
+    state = method.init(jax.random.key(0))
+    after, _ = updates_of(method)["hash texts"].step(state, host_batch(data))
+    np.testing.assert_array_equal(seen[0][0], data.training["pairs"]["text"])
+    np.testing.assert_array_equal(seen[0][1], data.training["pairs"]["labels"])
+    assert seen[0][2] == 16
+    expected = 2 * (data.training["pairs"]["text"][:, :16] > 0).astype(int) - 1
+    np.testing.assert_array_equal(after.codes["initial"], expected)
+    bits = build_ddcmh(data, initial_codes=lambda *_: np.zeros((101, 16)))
+    with pytest.raises(UserError, match="-1 and \\+1"):
+        updates_of(bits)["hash texts"].step(state, host_batch(data))
+
+
+def host_batch(data):
+    rows = {source: dict(arrays) for source, arrays in data.training.items()}
+    return Batch(rows, batches.labels_of(data.training))
+
+
+def test_ddcmh_reconstruction_is_the_mean_over_shared_labels():
+    data = small.dataset()
+    data.training["pairs"]["labels"][7] = 0
+    method = build_ddcmh(data)
+    state, batch = method.init(jax.random.key(4)), whole_batch(data)
+    for name in ("hash images", "reconstruct"):
+        state, _ = jax.jit(updates_of(method)[name].step)(state, batch)
+    labels = data.training["pairs"]["labels"].astype(int)
+    z = linear(state.params["image"], data.training["pairs"]["image"])
+    bits = (z > 0).astype(float)
+    np.testing.assert_array_equal(state.codes["image"], 2 * bits - 1)
+    for i, own in enumerate(labels):
+        shared = [own @ other for other in labels]
+        mean = sum(s * b for s, b in zip(shared, bits, strict=True)) / max(sum(shared), 1)
+        expected = mean if sum(shared) else bits[i]
+        np.testing.assert_allclose(state.buffers["reconstructed"][i], expected, atol=1e-6)
+        clear = np.abs(expected - 0.5) > 1e-6
+        for modality in ("image", "text"):
+            learned = np.asarray(method.learned(state, modality))[i]
+            np.testing.assert_array_equal(learned[clear], np.where(expected > 0.5, 1, -1)[clear])
+
+
+def test_ddcmh_half_a_bit_is_minus_one():
+    data = small.dataset()
+    method = build_ddcmh(data)
+    state = method.init(jax.random.key(0))
+    assert np.all(np.asarray(state.buffers["reconstructed"]) == 0.5)
+    assert np.all(np.asarray(method.learned(state, "text")) == -1)
+
+
+@pytest.mark.parametrize(("network", "other"), [("image", "text"), ("text", "image")])
+def test_ddcmh_networks_are_trained_each_alone(network, other):
+    """Neither stage reads the other modality, and a batch in another order is the same batch."""
+    data = small.dataset()
+    method = build_ddcmh(data)
+    codes, soft = ddcmh_targets(data)
+    state = method.init(jax.random.key(1)).replace(
+        codes={"initial": codes, "image": codes}, buffers={"reconstructed": soft}
+    )
+    step = jax.jit(updates_of(method)[network].step)
+    batch = batch_of(data, jnp.arange(8))
+    pairs = batch.rows["pairs"]
+    changed = {**pairs, other: 1 - pairs[other]}
+    turned = {name: array[::-1] for name, array in pairs.items()}
+    one, two, three = (
+        step(state, Batch({**batch.rows, "pairs": rows}, batch.corpus))[0].params
+        for rows in (pairs, changed, turned)
+    )
+    for a, b, c in zip(*map(jax.tree.leaves, (one, two, three)), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, c, atol=1e-6)
 
 
 def mmd(a, b, gamma):
