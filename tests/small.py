@@ -113,6 +113,18 @@ CASES = {
         },
         short={"image_epochs": 2, "text_epochs": 2},
     ),
+    "lcmh": Case(
+        {
+            "anchors": 40,
+            "kmeans_steps": 20,
+            "bandwidth": 0.1,
+            "constraint": "cca",
+            "regularization": 1e-2,
+        },
+        short={},
+        dropout=(),
+        supervised=False,
+    ),
     "thn": Case(
         {
             "epochs": 20,
