@@ -87,6 +87,23 @@ class Case(NamedTuple):
 
 
 CASES = {
+    "cdq": Case(
+        {
+            "first_epochs": 10,
+            "epochs": 10,
+            "image_hidden": (32,),
+            "text_hidden": (32,),
+            "image_dropout": 0.2,
+            "text_dropout": 0.2,
+            "width": 32,
+            "codewords": 16,
+            "icm_sweeps": 1,
+            "scale": 0.5,
+            "quantization_weight": 0.01,
+            "optimizer": OPTIMIZER,
+        },
+        short={"first_epochs": 2, "epochs": 2},
+    ),
     "dcmh": Case(
         {
             "epochs": 30,

@@ -412,3 +412,136 @@ def test_lcmh_needs_more_anchors_than_bits():
     for anchors in (16, 102):
         with pytest.raises(UserError, match="anchors"):
             small.build(small.config("lcmh", anchors=anchors), small.dataset())
+
+
+def cdq_state(method, key, data):
+    """A state whose codebooks are noise and whose assignments are of nothing."""
+    state = method.init(jax.random.key(key))
+    generator = np.random.default_rng(key)
+    rows = len(data.training["pairs"]["labels"])
+    M, W, _ = state.buffers["codebooks"].shape
+    words = generator.integers(W, size=(2, rows, M)).astype(np.uint8)
+    return state.replace(codes={"image": jnp.asarray(words[0]), "text": jnp.asarray(words[1])})
+
+
+def test_cdq_step_is_the_gradient_of_the_objective():
+    data = small.dataset()
+    method = build("cdq", data, width=8, scale=8.0, quantization_weight=0.2)
+    before = cdq_state(method, 1, data)
+    step = method.stages[2].updates[3].step
+    index = jnp.array([2, 5, 7, 11, 99])  # the last is padding
+    after, metrics = jax.jit(step)(before, batch_of(data, index))
+
+    chosen, params = [2, 5, 7, 11], before.params["networks"]
+    pairs = {name: array[chosen] for name, array in data.training["pairs"].items()}
+    u, v = (np.tanh(linear(params[m], pairs[m])) for m in ("image", "text"))
+    C = np.float64(before.buffers["codebooks"])
+    labels, L, Q, cut = pairs["labels"].astype(int), 0.0, 0.0, 0
+    gradient_u, gradient_v = np.zeros_like(u), np.zeros_like(v)
+    for i in range(4):
+        for j in range(4):
+            product, similar = 8.0 * u[i] @ v[j], float(labels[i] @ labels[j] > 0)
+            a = np.clip(product, -15, 15)
+            L += (np.log1p(np.exp(a)) - similar * a) / 16
+            if a == product:
+                gradient_u[i] += 8.0 * (sigmoid(a) - similar) * v[j] / 16
+                gradient_v[j] += 8.0 * (sigmoid(a) - similar) * u[i] / 16
+            else:
+                cut += 1
+        for outputs, gradient, modality in ((u, gradient_u, "image"), (v, gradient_v, "text")):
+            words = before.codes[modality][chosen[i]]
+            error = outputs[i] - sum(C[m, word] for m, word in enumerate(words))
+            Q += error @ error / 4
+            gradient[i] += 0.2 * 2 * error / 4
+    assert 0 < cut < 16
+    moved = jax.tree.map(lambda a, b: np.asarray(a - b), params, after.params["networks"])
+    for modality, outputs, gradient in (("image", u, gradient_u), ("text", v, gradient_v)):
+        expected = np.float64(pairs[modality]).T @ (gradient * (1 - outputs**2))
+        np.testing.assert_allclose(
+            moved[modality]["params"]["Dense_0"]["kernel"], expected, atol=1e-4
+        )
+    for name, value in {"likelihood": L, "quantization": Q, "loss": L + 0.2 * Q}.items():
+        total, count = metrics[name]
+        np.testing.assert_allclose(total / count, value, rtol=1e-4, err_msg=name)
+
+
+def test_cdq_assigns_and_fits_all_rows_of_both_modalities():
+    data = small.dataset()
+    method = build("cdq", data, width=8, codewords=4, bits=4)
+    state, batch, updates = cdq_state(method, 2, data), whole_batch(data), updates_of(method)
+    errors = {}
+    for name in ("outputs", "first codebooks", "assignments", "codebooks"):
+        state, metrics = updates[name].step(state, batch)
+        if metrics:
+            total, count = metrics["quantization"]
+            errors[name] = float(total / count)
+        if name == "first codebooks":
+            # Each codebook begins on dimensions of its own.
+            assert np.all(np.asarray(state.buffers["codebooks"])[0, :, 4:] == 0)
+            assert np.all(np.asarray(state.buffers["codebooks"])[1, :, :4] == 0)
+            first = np.float64(state.buffers["codebooks"])
+    X, H, error = [], [], 0.0
+    for modality in ("image", "text"):
+        params = state.params["networks"][modality]
+        outputs = np.tanh(linear(params, data.training["pairs"][modality]))
+        np.testing.assert_allclose(state.buffers[modality], outputs, atol=1e-5)
+        words = np.asarray(method.learned(state, modality))
+        assert words.dtype == np.uint8
+        for row, (point, chosen) in enumerate(zip(outputs, words, strict=True)):
+            X.append(point)
+            H.append(np.eye(4)[chosen].ravel())
+            # Codebooks that share no dimension are searched exactly by one sweep.
+            costs = {
+                (a, b): np.sum((point - first[0, a] - first[1, b]) ** 2)
+                for a in range(4)
+                for b in range(4)
+            }
+            assert costs[tuple(chosen)] <= min(costs.values()) + 1e-5, (modality, row)
+            error += costs[tuple(chosen)] / 101
+    X, H = np.array(X), np.array(H)
+    np.testing.assert_allclose(errors["assignments"], error, rtol=1e-4)
+    C = np.linalg.solve(H.T @ H + 1e-3 * np.eye(8), H.T @ X)
+    found = np.asarray(state.buffers["codebooks"]).reshape(8, 8)
+    # A constant moved from one codebook to the other changes no sum, and only rounding fixes it.
+    np.testing.assert_allclose(H @ found, H @ C, atol=1e-4)
+    assert errors["codebooks"] < errors["assignments"]
+
+
+def test_cdq_with_one_codebook_keeps_the_nearest_codeword():
+    data = small.dataset()
+    method = build("cdq", data, width=8, codewords=16, bits=4)
+    state = cdq_state(method, 3, data)
+    C = np.float64(state.buffers["codebooks"])[0]
+    outputs = np.random.default_rng(0).normal(size=(9, 8)).astype(np.float32)
+    entries = np.asarray(method.index(state, "text", outputs))
+    assert entries.shape == (9, 1)
+    for row, entry in zip(outputs, entries, strict=True):
+        assert entry[0] == np.argmin([np.sum((row - word) ** 2) for word in C])
+
+
+def test_cdq_ranks_by_inner_products_with_sums_of_codewords():
+    data = small.dataset()
+    method = build("cdq", data, width=8)
+    state = cdq_state(method, 3, data)
+    queries = np.asarray(method.encode(state, "image", data.tasks[0].query.inputs["image"]))
+    items = method.encode(state, "text", data.tasks[0].database.inputs["text"])
+    entries = np.asarray(method.index(state, "text", items))
+    distances = np.asarray(method.distances(state, queries, entries))
+    C = np.float64(state.buffers["codebooks"])
+    for q, query in enumerate(queries):
+        for n, entry in enumerate(entries):
+            quantized = sum(C[m, word] for m, word in enumerate(entry))
+            np.testing.assert_allclose(distances[q, n], -(query @ quantized), atol=1e-4)
+            # The paper's bound on what quantization does to an inner product.
+            error = abs(float(query @ items[n]) + distances[q, n])
+            bound = np.linalg.norm(query) * np.linalg.norm(items[n] - quantized)
+            assert error <= bound + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"codewords": 48}, "codewords"), ({"codewords": 8}, "bits"), ({"width": 30}, "width")],
+)
+def test_cdq_refuses_codebooks_that_do_not_fit(changes, named):
+    with pytest.raises(UserError, match=named):
+        small.build(small.config("cdq", **changes), small.dataset())
