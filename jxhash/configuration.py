@@ -154,6 +154,13 @@ def require_rate(settings: Any, *names: str) -> None:
             )
 
 
+def require_one_of(settings: Any, name: str, known: tuple[str, ...]) -> None:
+    """Raises a UserError where the named attribute is none of the known words."""
+    value = getattr(settings, name)
+    if value not in known:
+        raise UserError(f"config key {name!r} is one of {', '.join(known)}, not {value!r}")
+
+
 def find(path: str) -> str:
     """Finds a config file: as given, else among those that come with the package.
 

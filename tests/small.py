@@ -87,6 +87,23 @@ class Case(NamedTuple):
 
 
 CASES = {
+    "cdq": Case(
+        {
+            "first_epochs": 10,
+            "epochs": 10,
+            "image_hidden": (32,),
+            "text_hidden": (32,),
+            "image_dropout": 0.2,
+            "text_dropout": 0.2,
+            "width": 32,
+            "codewords": 16,
+            "icm_sweeps": 1,
+            "scale": 0.5,
+            "quantization_weight": 0.01,
+            "optimizer": OPTIMIZER,
+        },
+        short={"first_epochs": 2, "epochs": 2},
+    ),
     "chn": Case(
         {
             "epochs": 20,
@@ -125,6 +142,31 @@ CASES = {
             "balance_weight": 0.0,
             "optimizer": OPTIMIZER,
         }
+    ),
+    "ddcmh": Case(
+        {
+            "image_epochs": 20,
+            "text_epochs": 20,
+            "image_hidden": (32,),
+            "text_hidden": (32,),
+            "image_dropout": 0.2,
+            "text_dropout": 0.2,
+            "image_optimizer": OPTIMIZER,
+            "text_optimizer": OPTIMIZER,
+        },
+        short={"image_epochs": 2, "text_epochs": 2},
+    ),
+    "lcmh": Case(
+        {
+            "anchors": 40,
+            "kmeans_steps": 20,
+            "bandwidth": 0.1,
+            "constraint": "cca",
+            "regularization": 1e-2,
+        },
+        short={},
+        dropout=(),
+        supervised=False,
     ),
     "prdh": Case(
         {

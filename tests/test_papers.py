@@ -5,10 +5,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import scipy.linalg
 import small
 
+from jxhash import codes, methods
+from jxhash.errors import UserError
 from jxhash.methods.base import Batch
-from jxhash.training import batches
+from jxhash.training import batches, engine
 
 PLAIN_SGD = {
     "name": "sgd",
@@ -346,3 +350,396 @@ def test_prdh_without_its_own_terms_is_dcmh():
         states.append((state.params, state.buffers, state.codes))
     for one, other in zip(*map(jax.tree.leaves, states), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def build_ddcmh(data, **arguments):
+    made = small.config(
+        "ddcmh", image_hidden=(), text_hidden=(), image_dropout=0.0, text_dropout=0.0,
+        image_optimizer=PLAIN_SGD, text_optimizer=PLAIN_SGD,
+    )  # fmt: skip
+    spec = engine.make_spec(data.training, 16)
+    return methods.get("ddcmh").build(made, spec, **arguments)
+
+
+def updates_of(method):
+    return {update.name: update for stage in method.stages for update in stage.updates}
+
+
+def whole_batch(data):
+    """All rows and one of padding, as a minibatch or a host update sees them."""
+    number = len(data.training["pairs"]["labels"])
+    index = jnp.arange(number + 1)
+    rows = batches.Resident.read(data.training["pairs"], index, 0)
+    return Batch(
+        {"pairs": batches.with_index(rows, index, number)}, batches.labels_of(data.training)
+    )
+
+
+def ddcmh_targets(data):
+    """Codes of -1 and +1, and soft targets."""
+    generator = np.random.default_rng(5)
+    shape = (len(data.training["pairs"]["labels"]), 16)
+    return generator.choice([-1, 1], shape).astype(np.int8), generator.random(shape)
+
+
+@pytest.mark.parametrize("network", ["image", "text"])
+def test_ddcmh_step_is_the_gradient_of_the_cross_entropy(network):
+    data = small.dataset()
+    method = build_ddcmh(data)
+    taught, soft = ddcmh_targets(data)
+    before = method.init(jax.random.key(1)).replace(
+        codes={"initial": taught, "image": -taught}, buffers={"reconstructed": soft}
+    )
+    batch = batch_of(data, jnp.array([3, 8, 21, 99]))  # the last is padding
+    after, metrics = jax.jit(updates_of(method)[network].step)(before, batch)
+
+    chosen = [3, 8, 21]
+    x = data.training["pairs"][network][chosen].astype(np.float64)
+    t = {"image": (taught[chosen] + 1) / 2, "text": soft[chosen]}[network]
+    z, value = linear(before.params[network], x), 0.0
+    for i in range(3):
+        for k in range(16):
+            p = sigmoid(z[i, k])
+            value -= t[i, k] * np.log(p) + (1 - t[i, k]) * np.log(1 - p)
+    gradient = (sigmoid(z) - t) / (3 * 16)
+    moved = jax.tree.map(lambda a, b: np.asarray(a - b), before.params, after.params)
+    dense = moved[network]["params"]["Dense_0"]
+    np.testing.assert_allclose(dense["kernel"], x.T @ gradient, atol=1e-5)
+    np.testing.assert_allclose(dense["bias"], gradient.sum(axis=0), atol=1e-5)
+    total, count = metrics["loss"]
+    np.testing.assert_allclose(total / count, value / (3 * 16), rtol=1e-5)
+
+
+def test_ddcmh_first_codes_may_come_from_any_hash_of_texts():
+    data, seen = small.dataset(), []
+
+    def by_first_words(key, texts, labels, num_bits):
+        seen.append((np.asarray(texts), np.asarray(labels), num_bits))
+        return np.where(np.asarray(texts)[:, :num_bits] > 0, 1, -1)
+
+    method = build_ddcmh(data, initial_codes=by_first_words)
+    state = method.init(jax.random.key(0))
+    after, _ = updates_of(method)["hash texts"].step(state, host_batch(data))
+    np.testing.assert_array_equal(seen[0][0], data.training["pairs"]["text"])
+    np.testing.assert_array_equal(seen[0][1], data.training["pairs"]["labels"])
+    assert seen[0][2] == 16
+    expected = 2 * (data.training["pairs"]["text"][:, :16] > 0).astype(int) - 1
+    np.testing.assert_array_equal(after.codes["initial"], expected)
+    bits = build_ddcmh(data, initial_codes=lambda *_: np.zeros((101, 16)))
+    with pytest.raises(UserError, match="-1 and \\+1"):
+        updates_of(bits)["hash texts"].step(state, host_batch(data))
+
+
+def host_batch(data):
+    rows = {source: dict(arrays) for source, arrays in data.training.items()}
+    return Batch(rows, batches.labels_of(data.training))
+
+
+def test_ddcmh_reconstruction_is_the_mean_over_shared_labels():
+    data = small.dataset()
+    data.training["pairs"]["labels"][7] = 0
+    method = build_ddcmh(data)
+    state, batch = method.init(jax.random.key(4)), whole_batch(data)
+    for name in ("hash images", "reconstruct"):
+        state, _ = jax.jit(updates_of(method)[name].step)(state, batch)
+    labels = data.training["pairs"]["labels"].astype(int)
+    z = linear(state.params["image"], data.training["pairs"]["image"])
+    bits = (z > 0).astype(float)
+    np.testing.assert_array_equal(state.codes["image"], 2 * bits - 1)
+    for i, own in enumerate(labels):
+        shared = [own @ other for other in labels]
+        mean = sum(s * b for s, b in zip(shared, bits, strict=True)) / max(sum(shared), 1)
+        expected = mean if sum(shared) else bits[i]
+        np.testing.assert_allclose(state.buffers["reconstructed"][i], expected, atol=1e-6)
+        clear = np.abs(expected - 0.5) > 1e-6
+        for modality in ("image", "text"):
+            learned = np.asarray(method.learned(state, modality))[i]
+            np.testing.assert_array_equal(learned[clear], np.where(expected > 0.5, 1, -1)[clear])
+
+
+def test_ddcmh_half_a_bit_is_minus_one():
+    data = small.dataset()
+    method = build_ddcmh(data)
+    state = method.init(jax.random.key(0))
+    assert np.all(np.asarray(state.buffers["reconstructed"]) == 0.5)
+    assert np.all(np.asarray(method.learned(state, "text")) == -1)
+
+
+@pytest.mark.parametrize(("network", "other"), [("image", "text"), ("text", "image")])
+def test_ddcmh_networks_are_trained_each_alone(network, other):
+    """Neither stage reads the other modality, and a batch in another order is the same batch."""
+    data = small.dataset()
+    method = build_ddcmh(data)
+    taught, soft = ddcmh_targets(data)
+    state = method.init(jax.random.key(1)).replace(
+        codes={"initial": taught, "image": taught}, buffers={"reconstructed": soft}
+    )
+    step = jax.jit(updates_of(method)[network].step)
+    batch = batch_of(data, jnp.arange(8))
+    pairs = batch.rows["pairs"]
+    changed = {**pairs, other: 1 - pairs[other]}
+    turned = {name: array[::-1] for name, array in pairs.items()}
+    one, two, three = (
+        step(state, Batch({**batch.rows, "pairs": rows}, batch.corpus))[0].params
+        for rows in (pairs, changed, turned)
+    )
+    for a, b, c in zip(*map(jax.tree.leaves, (one, two, three)), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, c, atol=1e-6)
+
+
+def fitted_lcmh(data, **changes):
+    """LCMH after its three host updates, and the loss of the last."""
+    changes = {"anchors": 25, "bandwidth": 0.5, **changes}
+    method = small.build(small.config("lcmh", **changes), data)[0]
+    state = method.init(jax.random.key(0))
+    for update in updates_of(method).values():
+        state, metrics = update.step(state, host_batch(data))
+    total, count = metrics["loss"]
+    return method, state, total / count
+
+
+def centred_memberships(fitted, x):
+    anchors, x = np.float64(fitted["anchors"]), np.float64(x)
+    P = np.zeros((len(x), len(anchors)))
+    for i, row in enumerate(x):
+        for j, anchor in enumerate(anchors):
+            P[i, j] = np.exp(-np.sum((row - anchor) ** 2) / float(fitted["bandwidth"]))
+        P[i] /= P[i].sum()
+    return P - P.mean(axis=0)
+
+
+def test_lcmh_maps_are_the_canonical_directions():
+    data = small.dataset()
+    method, state, loss = fitted_lcmh(data, bits=8, regularization=0.01)
+    pairs, k = data.training["pairs"], 25
+    A = {m: centred_memberships(state.params[m], pairs[m]) for m in ("image", "text")}
+    within = scipy.linalg.block_diag(*(A[m].T @ A[m] / 101 for m in A))
+    for side in (slice(k), slice(k, None)):
+        eps = 0.01 * np.trace(within[side, side]) / k
+        within[side, side] += eps * np.eye(k)
+    between = np.zeros((2 * k, 2 * k))
+    between[:k, k:] = A["image"].T @ A["text"] / 101
+    between[k:, :k] = between[:k, k:].T
+    correlations, vectors = scipy.linalg.eigh(between, within)
+    W = np.sqrt(2) * vectors[:, ::-1][:, :8]
+    expected = {"image": A["image"] @ W[:k], "text": A["text"] @ W[k:]}
+    value = 0.0
+    for modality, Y in expected.items():
+        outputs = np.asarray(method.encode(state, modality, pairs[modality]))
+        Y -= np.median(Y, axis=0)
+        turned = np.sign(np.sum(Y * outputs, axis=0))
+        np.testing.assert_allclose(outputs, Y * turned, atol=2e-3)
+        # Some texts are the same, and so may be those at a median.
+        assert modality == "text" or np.all(np.abs(codes.sign(outputs).sum(axis=0)) <= 1)
+    for i in range(101):
+        value += np.sum((A["image"][i] @ W[:k] - A["text"][i] @ W[k:]) ** 2)
+    np.testing.assert_allclose(loss, value / 101, rtol=1e-3)
+    assert 0 < correlations[-8] < 1
+
+
+@pytest.mark.parametrize("constraint", ["pls", "stacked"])
+def test_lcmh_other_constraints_hold_and_are_made_the_best_of(constraint):
+    data = small.dataset()
+    _, state, _ = fitted_lcmh(data, bits=8, constraint=constraint)
+    W1, W2 = (np.float64(state.params[m]["map"]) for m in ("image", "text"))
+    A1, A2 = (
+        centred_memberships(state.params[m], data.training["pairs"][m]) for m in ("image", "text")
+    )
+    apart = np.sum((A1 @ W1 - A2 @ W2) ** 2)
+    if constraint == "pls":
+        for W in (W1, W2):
+            np.testing.assert_allclose(W.T @ W, np.eye(8), atol=1e-5)
+        best = np.linalg.svd(A1.T @ A2, compute_uv=False)[:8].sum()
+        np.testing.assert_allclose(np.trace(W1.T @ A1.T @ A2 @ W2), best, rtol=1e-4)
+    else:
+        np.testing.assert_allclose(W1.T @ W1 + W2.T @ W2, np.eye(8), atol=1e-5)
+        Z = -np.hstack([A1, -A2]).T @ np.hstack([A1, -A2])
+        values = np.linalg.eigvalsh(Z)
+        constant = np.kron(np.eye(2), np.ones((25, 1))) / 5
+        np.testing.assert_allclose(Z @ constant, 0, atol=1e-9)
+        # A bit of a constant vector would be the same for every item.
+        np.testing.assert_allclose(constant.T @ np.vstack([W1, W2]), 0, atol=1e-5)
+        np.testing.assert_allclose(values[-2:], 0, atol=1e-9)
+        np.testing.assert_allclose(apart, -values[-10:-2].sum(), rtol=1e-3)
+
+
+def test_lcmh_the_same_features_get_the_same_codes():
+    data = small.dataset()
+    data.training["pairs"]["text"] = data.training["pairs"]["image"]
+    method, state, _ = fitted_lcmh(data)
+    state = state.replace(params=dict.fromkeys(("image", "text"), state.params["image"]))
+    state, _ = updates_of(method)["maps"].step(state, host_batch(data))
+    x = data.tasks[0].query.inputs["image"]
+    one, other = (method.encode(state, modality, x) for modality in ("image", "text"))
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_lcmh_order_of_rows_and_of_anchors_does_not_matter():
+    data = small.dataset()
+    method, state, loss = fitted_lcmh(data)
+    order = np.random.default_rng(1).permutation(25)
+    fitted = state.params["text"]
+    moved = {**fitted, **{name: fitted[name][order] for name in ("anchors", "mean")}}
+    moved = state.replace(params={**state.params, "text": moved})
+    pairs = {name: array[::-1] for name, array in data.training["pairs"].items()}
+    again, same = updates_of(method)["maps"].step(moved, Batch({"pairs": pairs}, {}))
+    np.testing.assert_allclose(same["loss"][0] / same["loss"][1], loss, rtol=1e-3)
+    x = data.tasks[0].query.inputs["text"]
+    one, other = (np.asarray(method.encode(s, "text", x)) for s in (state, again))
+    turned = np.sign(np.sum(one * other, axis=0))
+    np.testing.assert_allclose(one, other * turned, atol=2e-2)
+
+
+def test_lcmh_finds_nothing_in_common_where_pairs_are_shuffled():
+    data = small.dataset()
+    _, _, loss = fitted_lcmh(data, bits=4)
+    data.training["pairs"]["text"] = data.training["pairs"]["text"][::-1]
+    _, _, shuffled = fitted_lcmh(data, bits=4)
+    assert shuffled > 2 * loss
+
+
+def test_lcmh_takes_no_notice_of_labels():
+    data, bare = small.dataset(), small.dataset(labelled=False)
+    one, other = (jax.tree.leaves(fitted_lcmh(d)[1].params) for d in (data, bare))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_lcmh_needs_more_anchors_than_bits():
+    for anchors in (16, 102):
+        with pytest.raises(UserError, match="anchors"):
+            small.build(small.config("lcmh", anchors=anchors), small.dataset())
+
+
+def cdq_state(method, key, data):
+    """A state whose codebooks are noise and whose assignments are of nothing."""
+    state = method.init(jax.random.key(key))
+    generator = np.random.default_rng(key)
+    rows = len(data.training["pairs"]["labels"])
+    M, W, _ = state.buffers["codebooks"].shape
+    words = generator.integers(W, size=(2, rows, M)).astype(np.uint8)
+    return state.replace(codes={"image": jnp.asarray(words[0]), "text": jnp.asarray(words[1])})
+
+
+def test_cdq_step_is_the_gradient_of_the_objective():
+    data = small.dataset()
+    method = build("cdq", data, width=8, scale=8.0, quantization_weight=0.2)
+    before = cdq_state(method, 1, data)
+    step = method.stages[2].updates[3].step
+    index = jnp.array([2, 5, 7, 11, 99])  # the last is padding
+    after, metrics = jax.jit(step)(before, batch_of(data, index))
+
+    chosen, params = [2, 5, 7, 11], before.params["networks"]
+    pairs = {name: array[chosen] for name, array in data.training["pairs"].items()}
+    u, v = (np.tanh(linear(params[m], pairs[m])) for m in ("image", "text"))
+    C = np.float64(before.buffers["codebooks"])
+    labels, L, Q, cut = pairs["labels"].astype(int), 0.0, 0.0, 0
+    gradient_u, gradient_v = np.zeros_like(u), np.zeros_like(v)
+    for i in range(4):
+        for j in range(4):
+            product, similar = 8.0 * u[i] @ v[j], float(labels[i] @ labels[j] > 0)
+            a = np.clip(product, -15, 15)
+            L += (np.log1p(np.exp(a)) - similar * a) / 16
+            if a == product:
+                gradient_u[i] += 8.0 * (sigmoid(a) - similar) * v[j] / 16
+                gradient_v[j] += 8.0 * (sigmoid(a) - similar) * u[i] / 16
+            else:
+                cut += 1
+        for outputs, gradient, modality in ((u, gradient_u, "image"), (v, gradient_v, "text")):
+            words = before.codes[modality][chosen[i]]
+            error = outputs[i] - sum(C[m, word] for m, word in enumerate(words))
+            Q += error @ error / 4
+            gradient[i] += 0.2 * 2 * error / 4
+    assert 0 < cut < 16
+    moved = jax.tree.map(lambda a, b: np.asarray(a - b), params, after.params["networks"])
+    for modality, outputs, gradient in (("image", u, gradient_u), ("text", v, gradient_v)):
+        expected = np.float64(pairs[modality]).T @ (gradient * (1 - outputs**2))
+        np.testing.assert_allclose(
+            moved[modality]["params"]["Dense_0"]["kernel"], expected, atol=1e-4
+        )
+    for name, value in {"likelihood": L, "quantization": Q, "loss": L + 0.2 * Q}.items():
+        total, count = metrics[name]
+        np.testing.assert_allclose(total / count, value, rtol=1e-4, err_msg=name)
+
+
+def test_cdq_assigns_and_fits_all_rows_of_both_modalities():
+    data = small.dataset()
+    method = build("cdq", data, width=8, codewords=4, bits=4)
+    state, batch, updates = cdq_state(method, 2, data), whole_batch(data), updates_of(method)
+    errors = {}
+    for name in ("outputs", "first codebooks", "assignments", "codebooks"):
+        state, metrics = updates[name].step(state, batch)
+        if metrics:
+            total, count = metrics["quantization"]
+            errors[name] = float(total / count)
+        if name == "first codebooks":
+            # Each codebook begins on dimensions of its own.
+            assert np.all(np.asarray(state.buffers["codebooks"])[0, :, 4:] == 0)
+            assert np.all(np.asarray(state.buffers["codebooks"])[1, :, :4] == 0)
+            first = np.float64(state.buffers["codebooks"])
+    X, H, error = [], [], 0.0
+    for modality in ("image", "text"):
+        params = state.params["networks"][modality]
+        outputs = np.tanh(linear(params, data.training["pairs"][modality]))
+        np.testing.assert_allclose(state.buffers[modality], outputs, atol=1e-5)
+        words = np.asarray(method.learned(state, modality))
+        assert words.dtype == np.uint8
+        for row, (point, chosen) in enumerate(zip(outputs, words, strict=True)):
+            X.append(point)
+            H.append(np.eye(4)[chosen].ravel())
+            # Codebooks that share no dimension are searched exactly by one sweep.
+            costs = {
+                (a, b): np.sum((point - first[0, a] - first[1, b]) ** 2)
+                for a in range(4)
+                for b in range(4)
+            }
+            assert costs[tuple(chosen)] <= min(costs.values()) + 1e-5, (modality, row)
+            error += costs[tuple(chosen)] / 101
+    X, H = np.array(X), np.array(H)
+    np.testing.assert_allclose(errors["assignments"], error, rtol=1e-4)
+    C = np.linalg.solve(H.T @ H + 1e-3 * np.eye(8), H.T @ X)
+    found = np.asarray(state.buffers["codebooks"]).reshape(8, 8)
+    # A constant moved from one codebook to the other changes no sum, and only rounding fixes it.
+    np.testing.assert_allclose(H @ found, H @ C, atol=1e-4)
+    assert errors["codebooks"] < errors["assignments"]
+
+
+def test_cdq_with_one_codebook_keeps_the_nearest_codeword():
+    data = small.dataset()
+    method = build("cdq", data, width=8, codewords=16, bits=4)
+    state = cdq_state(method, 3, data)
+    C = np.float64(state.buffers["codebooks"])[0]
+    outputs = np.random.default_rng(0).normal(size=(9, 8)).astype(np.float32)
+    entries = np.asarray(method.index(state, "text", outputs))
+    assert entries.shape == (9, 1)
+    for row, entry in zip(outputs, entries, strict=True):
+        assert entry[0] == np.argmin([np.sum((row - word) ** 2) for word in C])
+
+
+def test_cdq_ranks_by_inner_products_with_sums_of_codewords():
+    data = small.dataset()
+    method = build("cdq", data, width=8)
+    state = cdq_state(method, 3, data)
+    queries = np.asarray(method.encode(state, "image", data.tasks[0].query.inputs["image"]))
+    items = method.encode(state, "text", data.tasks[0].database.inputs["text"])
+    entries = np.asarray(method.index(state, "text", items))
+    distances = np.asarray(method.distances(state, queries, entries))
+    C = np.float64(state.buffers["codebooks"])
+    for q, query in enumerate(queries):
+        for n, entry in enumerate(entries):
+            quantized = sum(C[m, word] for m, word in enumerate(entry))
+            np.testing.assert_allclose(distances[q, n], -(query @ quantized), atol=1e-4)
+            # The paper's bound on what quantization does to an inner product.
+            error = abs(float(query @ items[n]) + distances[q, n])
+            bound = np.linalg.norm(query) * np.linalg.norm(items[n] - quantized)
+            assert error <= bound + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"codewords": 48}, "codewords"), ({"codewords": 8}, "bits"), ({"width": 30}, "width")],
+)
+def test_cdq_refuses_codebooks_that_do_not_fit(changes, named):
+    with pytest.raises(UserError, match=named):
+        small.build(small.config("cdq", **changes), small.dataset())

@@ -15,7 +15,7 @@ import optax
 from flax import struct
 
 from jxhash import codes, discrete, parallel
-from jxhash.configuration import require_not_negative, require_positive
+from jxhash.configuration import require_not_negative, require_one_of, require_positive
 from jxhash.errors import UserError
 
 Arrays = Mapping[str, jax.Array]
@@ -177,8 +177,8 @@ class Optimizer:
     def __post_init__(self) -> None:
         require_positive(self, "learning_rate", "final_learning_rate")
         require_not_negative(self, "momentum", "weight_decay")
-        _require_one_of("name", self.name, ("sgd", "adam"))
-        _require_one_of("decay", self.decay, ("linear", "geometric"))
+        require_one_of(self, "name", ("sgd", "adam"))
+        require_one_of(self, "decay", ("linear", "geometric"))
 
     def over(self, steps: int) -> optax.GradientTransformation:
         """The optimiser whose learning rate reaches its end after `steps` steps."""
@@ -193,11 +193,6 @@ class Optimizer:
             return optax.linear_schedule(self.learning_rate, self.final_learning_rate, steps)
         ratio = self.final_learning_rate / self.learning_rate
         return optax.exponential_decay(self.learning_rate, steps, ratio)
-
-
-def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UserError(f"config key {name!r} is one of {', '.join(known)}, not {value!r}")
 
 
 def require_labels(spec: Spec, method: str) -> None:

@@ -1,0 +1,52 @@
+"""CDQ (Cao et al., AAAI 2017).
+
+python -m jxhash.main --config=configs/cdq.py             # clip art, comes with the package
+python -m jxhash.main --config=configs/cdq.py:wikipedia   # needs its archive, see --data_dir
+"""
+
+from ml_collections import ConfigDict
+
+from jxhash.configuration import run_config
+
+# The authors' code: sgd with momentum .9, .002 for images and .2 for text, halved every 15 epochs,
+# 30 epochs, dropout .5, width 128, lambda .003, alpha 1, AlexNet and one hidden layer of 4096.
+CLIPART = {
+    "first_epochs": 5,
+    "epochs": 40,
+    "image_hidden": (1024,),
+    "text_hidden": (1024,),
+    "image_dropout": 0.5,
+    "text_dropout": 0.5,
+    "width": 128,
+    "codewords": 256,
+    "icm_sweeps": 1,
+    "scale": 0.2,
+    "quantization_weight": 3e-3,
+    "optimizer": {
+        "name": "adam",
+        "learning_rate": 1e-3,
+        "final_learning_rate": 1e-4,
+        "decay": "geometric",
+        "momentum": 0.0,
+        "weight_decay": 1e-4,
+    },
+}
+
+WIKIPEDIA = {
+    **CLIPART,
+    "image_hidden": (512, 512),
+    "text_hidden": (512, 512),
+}
+
+
+def get_config(data: str = "clipart") -> ConfigDict:
+    """The config for a data set.
+
+    Args:
+      data: "clipart", "wikipedia" or "wikipedia-held-out".
+
+    Returns:
+      A config of which every value can be changed on the command line.
+    """
+    settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
+    return run_config(method="cdq", data=data, bits=32, validate_every=5, cdq=ConfigDict(settings))
