@@ -32,7 +32,7 @@ CROP_SIZE = 96
 _FEATURES_IN_PAPER, _GEOMETRY_IN_PAPER = 4096, 904
 
 # Proposals of a picture this small are coarse; it is enlarged first.
-_PROPOSAL_SIZE = 128
+_PROPOSAL_SIZE = 96
 _SMALLEST_SIDE = 1 / 6
 _MAX_OVERLAP = 0.6
 
@@ -233,13 +233,14 @@ def propose(picture: np.ndarray) -> np.ndarray:
     left, top, right, bottom = np.unique(corners.astype(int), axis=0).T
     boxes = np.stack([left, top, right - left, bottom - top], axis=1)
     boxes = boxes[np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")]
+    tall_and_wide = np.all(boxes[:, 2:] >= _SMALLEST_SIDE * np.array([width, height]), axis=1)
     kept = [np.array([0, 0, width, height])]
-    for box in boxes:
-        if np.all(box[2:] >= _SMALLEST_SIDE * np.array([width, height])) and (
-            max(overlap(box, other) for other in kept) <= _MAX_OVERLAP
-        ):
+    for box in boxes[tall_and_wide]:
+        if len(kept) > MAX_REGIONS:
+            break
+        if max(overlap(box, other) for other in kept) <= _MAX_OVERLAP:
             kept.append(box)
-    return np.array(kept[1 : MAX_REGIONS + 1]).reshape(-1, 4)
+    return np.array(kept[1:]).reshape(-1, 4)
 
 
 def overlap(box: np.ndarray, other: np.ndarray) -> float:
