@@ -66,9 +66,10 @@ def sentence_convolutions(params, tokens, crops, kernels, length=12):
     for first, steps in crops:
         crop = words[first : first + steps]
         for kernel in kernels:
-            layer = params[f"Conv_{number}"]
+            layer = params[f"Dense_{number}"]
             number += 1
             weights, bias = np.float64(layer["kernel"]), np.float64(layer["bias"])
+            weights = weights.reshape(kernel, words.shape[1], len(bias))
             largest = np.zeros(len(bias))
             for centre in range(max(0, min(steps, len(tokens) - first))):
                 total = bias.copy()

@@ -287,8 +287,8 @@ def test_tvdb_step_is_that_of_the_paper():
     coded, metrics = jax.jit(update_codes.step)(before, batch)
 
     labels = data.training["pairs"]["labels"].astype(int)
-    S = [[(1 if labels[i] @ labels[j] > 0 else -1) / 5 for j in chosen] for i in chosen]
-    S = np.array(S)
+    S = np.array([[float(labels[i] @ labels[j] > 0) for j in chosen] for i in chosen])
+    S = (S - S.sum() / 25) / 5
     F, G = tvdb_outputs(data, chosen, before.params)
     B, H = np.where(F > 0, 1.0, -1.0), np.where(G > 0, 1.0, -1.0)
 

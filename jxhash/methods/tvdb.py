@@ -11,7 +11,9 @@ network (12 words, embedded linearly in 128 numbers; crops of 10, 9 and 8 words,
 convolutions of its own; two dense layers). The coordinate step is exact and takes all entries at
 once: see `discrete.trace_step`.
 
-Decided here: S is in {-1, +1}, since with {0, 1} one code for all is best; it is divided by the
+Decided here: S is 1 for similar pairs and 0 for others, less its mean over the pairs of the batch.
+Left as it is, one code for all would be best; in {-1, +1}, where most pairs are dissimilar, one
+code for all images and its opposite for all texts, and training ends there. S is divided by the
 size of the batch, so that eta means the same whatever that is; codes start a batch as the signs of
 the outputs, dropout off, and take turns a few times; the crops are the first, the middle and the
 last words; convolutions see `text_kernels` words, their maxima over the crop's words are taken;
@@ -156,7 +158,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
         labels, counts = parallel.all_rows((rows["labels"], where))
         # The same rows on both sides: S of these images and all texts is also that of these texts
         # and all images.
-        S = similarity.signed(rows["labels"], labels) * counts[None, :] / jnp.sum(counts)
+        S = _centred_similarity(rows["labels"], labels, where, counts)
         B, H = codes.sign(F), codes.sign(G)
         for _ in range(settings.rounds):
             B = discrete.trace_step(F, parallel.all_rows(H), S, eta=eta, previous=B)
@@ -204,6 +206,16 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
     )
     stages = (Stage("alternate", settings.epochs, updates, interleaved=True),)
     return Method(init=init, stages=stages, encode=encode, learned=learned)
+
+
+def _centred_similarity(
+    labels: jax.Array, all_labels: jax.Array, where: jax.Array, all_where: jax.Array
+) -> jax.Array:
+    """S of this device's rows [m] and those of all devices [n], over n; 0 beside padding."""
+    shared = similarity.share_label(labels, all_labels)
+    counts = where[:, None] & all_where[None, :]
+    mean = parallel.total(jnp.sum(shared, where=counts)) / parallel.total(jnp.sum(counts))
+    return jnp.where(counts, shared - mean, 0) / jnp.sum(all_where)
 
 
 def _require_sequences(spec: Spec) -> None:

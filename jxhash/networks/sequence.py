@@ -49,6 +49,17 @@ def _drop(x: jax.Array, row_keys: jax.Array | None, rate: float) -> jax.Array:
     return x if row_keys is None or rate == 0 else drop_rows(x, row_keys, rate)
 
 
+def _windows(steps: jax.Array, size: int) -> jax.Array:
+    """At each step it and its neighbours, side by side: [n, T, d] to [n, T, size * d].
+
+    A matrix product of these is a convolution, and far faster on CPU than XLA's own.
+    """
+    before = (size - 1) // 2
+    padded = jnp.pad(steps, ((0, 0), (before, size - 1 - before), (0, 0)))
+    length = steps.shape[1]
+    return jnp.concatenate([padded[:, n : n + length] for n in range(size)], axis=2)
+
+
 class LSTM(nn.Module):
     """A long short-term memory layer that steps over padding without a change of its state.
 
@@ -225,7 +236,7 @@ class SentenceHashConvolutions(nn.Module):
         for first, steps in self.crops:
             crop, counts = words[:, first : first + steps], where[:, first : first + steps]
             for kernel in self.kernels:
-                found = nn.relu(nn.Conv(self.filters, (kernel,))(crop))
+                found = nn.relu(nn.Dense(self.filters)(_windows(crop, kernel)))
                 # No output is negative, so zeros at padding never are the largest.
                 maxima.append(jnp.max(jnp.where(counts, found, 0), axis=1))
         joined = _drop(jnp.concatenate(maxima, axis=1), _part_keys(row_keys, 0), self.dropout)
