@@ -67,7 +67,9 @@ def run(
     _require_same_data(workdir, dataset.card)
     if outcome.is_complete(workdir):
         return read_json(workdir / outcome.REPORT)
-    spec = engine.make_spec(dataset.training, settings.batch_size)
+    spec = engine.make_spec(
+        dataset.training, settings.batch_size, vocabulary_size=dataset.vocabulary_size
+    )
     method = methods.get(settings.method).build(config, spec)
     # Not before data and method fit together, so that a mistake leaves no folder behind.
     with locked(workdir):

@@ -1,5 +1,6 @@
 """A small data set and small configs: enough to learn from, little enough for a test."""
 
+import dataclasses
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -66,6 +67,60 @@ def dataset(number: int = 101, *, labelled: bool = True) -> Dataset:
         validation=both_directions(items(rows(20, 4)), items(train)),
         trained=items(train),
     )
+
+
+WORDS_A_CLASS = 4
+
+
+def sentences(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Token numbers, of which most are words of a row's classes; between 2 and 12 of them."""
+    generator = np.random.default_rng(100 + seed)
+    tokens = np.zeros((len(labels), 12), np.int32)
+    for row, each in enumerate(labels):
+        known = [WORDS_A_CLASS * c + k + 1 for c in np.flatnonzero(each) for k in range(4)]
+        length = generator.integers(2, 13)
+        noise = generator.integers(1, CLASSES * WORDS_A_CLASS + 1, size=length)
+        own = generator.choice(known, size=length)
+        tokens[row, :length] = np.where(generator.random(length) < 0.2, noise, own)
+    return tokens
+
+
+def regions(image: np.ndarray, seed: int) -> np.ndarray:
+    """The picture itself, then up to three noisy copies of it, each with a place; zeros after."""
+    generator = np.random.default_rng(200 + seed)
+    rows = np.zeros((len(image), 4, image.shape[1] + 4), np.float16)
+    for row, picture in enumerate(image):
+        for step in range(generator.integers(1, 5)):
+            noise = 0.3 * step * generator.normal(size=len(picture))
+            place = generator.uniform(0.2, 0.8, size=4) if step else [1, 1, 0.5, 0.5]
+            rows[row, step] = np.concatenate([picture + noise, place])
+    return rows
+
+
+def sentences_dataset(
+    number: int = 101, *, labelled: bool = True, with_regions: bool = False
+) -> Dataset:
+    """Pairs whose texts are token numbers; `with_regions`: images are sequences of regions."""
+
+    def made(count: int, seed: int) -> dict[str, np.ndarray]:
+        arrays = rows(count, seed)
+        image = regions(arrays["image"], seed) if with_regions else arrays["image"]
+        return {**arrays, "image": image, "text": sentences(arrays["labels"], seed)}
+
+    train, given = made(number, 0), dataset(number)
+    return dataclasses.replace(
+        given,
+        training={"pairs": {k: v for k, v in train.items() if labelled or k != "labels"}},
+        tasks=both_directions(items(made(40, 1)), items(train)),
+        validation=both_directions(items(made(20, 4)), items(train)),
+        trained=items(train),
+        vocabulary_size=CLASSES * WORDS_A_CLASS,
+    )
+
+
+def regions_dataset(number: int = 101, *, labelled: bool = True) -> Dataset:
+    """Pairs of sequences of regions and sentences."""
+    return sentences_dataset(number, labelled=labelled, with_regions=True)
 
 
 class Case(NamedTuple):
@@ -156,6 +211,23 @@ CASES = {
         },
         short={"image_epochs": 2, "text_epochs": 2},
     ),
+    "dvsh": Case(
+        {
+            "epochs": 25,
+            "image_hidden": (32,),
+            "text_embedding": 16,
+            "text_width": 24,
+            "image_dropout": 0.1,
+            "text_dropout": 0.1,
+            "similarity_margin": 0.5,
+            "bit_margin": 0.5,
+            "similar_weight": 3.0,
+            "quantization_weight": 0.1,
+            "hashing_weight": 1.0,
+            "optimizer": {**OPTIMIZER, "learning_rate": 1e-2},
+        },
+        dataset=sentences_dataset,
+    ),
     "lcmh": Case(
         {
             "anchors": 40,
@@ -195,6 +267,23 @@ CASES = {
             "optimizer": OPTIMIZER,
         }
     ),
+    "tvdb": Case(
+        {
+            "epochs": 20,
+            "image_width": 16,
+            "image_hidden": 32,
+            "text_embedding": 16,
+            "text_kernels": (1, 3),
+            "text_filters": 8,
+            "text_hidden": 32,
+            "image_dropout": 0.1,
+            "text_dropout": 0.1,
+            "output_weight": 0.1,
+            "rounds": 2,
+            "optimizer": {**OPTIMIZER, "learning_rate": 1e-2},
+        },
+        dataset=regions_dataset,
+    ),
 }
 
 
@@ -216,5 +305,5 @@ def config(method: str, **changes) -> ConfigDict:
 def build(made: ConfigDict, data: Dataset):
     """(method, run settings) for a config and a data set."""
     run = read_run(made)
-    spec = engine.make_spec(data.training, run.batch_size)
+    spec = engine.make_spec(data.training, run.batch_size, vocabulary_size=data.vocabulary_size)
     return methods.get(run.method).build(made, spec), run

@@ -53,8 +53,10 @@ def test_objective_falls_and_codes_retrieve(name, trained):
     method, state, data, folder = trained(name)
     losses = collections.defaultdict(list)
     for line in read_metrics(folder / "metrics.jsonl"):
-        if "loss" in line:
-            losses[line["stage"], line["update"]].append(line["loss"])
+        for key in line:
+            # Updates that share their batches put their names before.
+            if key == "loss" or key.endswith(" loss"):
+                losses[line["stage"], line["update"], key].append(line[key])
     assert losses
     assert all(each[-1] < 0.95 * each[0] for each in losses.values() if len(each) > 1)
     untrained = method.init(jax.random.key(0))

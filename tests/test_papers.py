@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles_sequences
 import pytest
 import scipy.linalg
 import small
@@ -743,3 +744,189 @@ def test_cdq_ranks_by_inner_products_with_sums_of_codewords():
 def test_cdq_refuses_codebooks_that_do_not_fit(changes, named):
     with pytest.raises(UserError, match=named):
         small.build(small.config("cdq", **changes), small.dataset())
+
+
+def directional(objective, params, direction, step=1e-6):
+    """The derivative of a float64 objective of parameters along a direction."""
+    ends = [
+        objective(
+            jax.tree.map(lambda p, d, s=sign: np.float64(p) + s * step * d, params, direction)
+        )
+        for sign in (1, -1)
+    ]
+    return (ends[0] - ends[1]) / (2 * step)
+
+
+def assert_descends(objective, before, after, scale):
+    """A step of plain SGD went along minus the gradient, seen in random directions."""
+    moved = jax.tree.map(lambda a, b: np.float64(a) - np.float64(b), after, before)
+    generator = np.random.default_rng(8)
+    for _ in range(4):
+        direction = jax.tree.map(lambda p: generator.normal(size=p.shape), before)
+        along = jax.tree.map(lambda m, d: np.sum(m * d), moved, direction)
+        found = -sum(jax.tree.leaves(along))
+        np.testing.assert_allclose(
+            found, directional(objective, before, direction), rtol=1e-3, atol=scale * 1e-4
+        )
+
+
+def cosine(a, b):
+    return a @ b / np.sqrt((a @ a) * (b @ b))
+
+
+def dvsh_objective(data, chosen, params):
+    """(loss, terms) of the sheet, pair by pair and word by word."""
+    pairs = data.training["pairs"]
+    labels, K = pairs["labels"].astype(int), 16
+    h, L_x, L_y, Q = [], 0.0, 0.0, 0.0
+    for i in chosen:
+        x, tokens = pairs["image"][i], pairs["text"][i][pairs["text"][i] > 0]
+        h_t = np.tanh(oracles_sequences.fusion(params["fusion"]["params"], x, tokens))
+        v_t = np.tanh(oracles_sequences.sentence_lstm(params["text"]["params"], tokens))
+        u = np.tanh(oracles_sequences.perceptron(params["image"]["params"], x))
+        h.append(sum(h_t) / len(tokens))
+        L_x += sum((u[k] - h[-1][k]) ** 2 for k in range(K)) / (2 * len(chosen))
+        for v_now, h_now in zip(v_t, h_t, strict=True):
+            L_y += sum((v_now - h_now) ** 2) / len(tokens) / (2 * len(chosen))
+        Q += sum(max(0, 0.5 - abs(bit)) for bit in h[-1]) / len(chosen)
+    L = 0.0
+    for i, a in zip(chosen, h, strict=True):
+        for j, b in zip(chosen, h, strict=True):
+            s = 1 if labels[i] @ labels[j] > 0 else -1
+            weight = 3 if s > 0 else 1
+            L += weight * max(0, 0.5 - s * cosine(a, b)) / len(chosen) ** 2
+    terms = {"similarity": L, "quantization": Q, "image": L_x, "text": L_y}
+    return L + 0.3 * Q + 0.7 * (L_x + L_y), terms
+
+
+def test_dvsh_step_is_the_gradient_of_its_objective():
+    data = small.sentences_dataset()
+    made = small.config(
+        "dvsh", image_dropout=0.0, text_dropout=0.0, quantization_weight=0.3, hashing_weight=0.7,
+        optimizer=PLAIN_SGD,
+    )  # fmt: skip
+    method, _ = small.build(made, data)
+    before = jax.jit(method.init)(jax.random.key(1))
+    index = jnp.array([3, 8, 21, 5, 99])
+    after, metrics = jax.jit(method.stages[0].updates[0].step)(before, batch_of(data, index))
+    params = before.params["networks"]
+    chosen = [3, 8, 21, 5]
+    value, terms = dvsh_objective(data, chosen, params)
+    for name, expected in {"loss": value, **terms}.items():
+        total, count = metrics[name]
+        np.testing.assert_allclose(total / count, expected, rtol=1e-4, err_msg=name)
+    assert_descends(
+        lambda p: dvsh_objective(data, chosen, p)[0], params, after.params["networks"], abs(value)
+    )
+
+
+def test_dvsh_searches_without_the_fusion_network():
+    data = small.sentences_dataset()
+    method, _ = small.build(small.config("dvsh"), data)
+    state = jax.jit(method.init)(jax.random.key(1))
+    networks = state.params["networks"]
+    for network, changed in (("fusion", ()), ("image", ("image",)), ("text", ("text",))):
+        other = jax.tree.map(lambda p: p + 0.5, networks[network])
+        moved = state.replace(params={"networks": networks | {network: other}})
+        for modality in ("image", "text"):
+            inputs = data.tasks[0].query.inputs[modality]
+            one, two = (method.encode(s, modality, inputs) for s in (state, moved))
+            assert bool(jnp.any(one != two)) is (modality in changed)
+
+
+def test_dvsh_leaves_out_pairs_without_words():
+    data = small.sentences_dataset()
+    method, _ = small.build(small.config("dvsh"), data)
+    state = jax.jit(method.init)(jax.random.key(1))
+    batch = batch_of(data, jnp.array([3, 8, 21, 5]))
+    rows = dict(batch.rows["pairs"])
+    rows["text"] = rows["text"].at[1].set(0)
+    rows["where"] = rows["where"].at[2].set(False)
+    other = {**rows, "image": rows["image"].at[jnp.array([1, 2])].add(1.0)}
+    step = jax.jit(method.stages[0].updates[0].step)
+    one, two = (step(state, Batch({"pairs": r}, batch.corpus))[0].params for r in (rows, other))
+    same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, two)
+    assert all(jax.tree.leaves(same))
+
+
+def tvdb_outputs(data, chosen, params):
+    """(F, G) in float64."""
+    pairs, F, G = data.training["pairs"], [], []
+    for i in chosen:
+        regions = pairs["image"][i][np.any(pairs["image"][i] != 0, axis=1)]
+        tokens = pairs["text"][i][pairs["text"][i] > 0]
+        F.append(oracles_sequences.region_lstm(params["image"]["params"], regions))
+        G.append(
+            oracles_sequences.sentence_convolutions(
+                params["text"]["params"], tokens, ((0, 10), (1, 9), (4, 8)), (1, 3)
+            )
+        )
+    return np.array(F), np.array(G)
+
+
+def test_tvdb_step_is_that_of_the_paper():
+    """The codes from turns over single entries, then one step of each network towards them."""
+    data = small.regions_dataset()
+    eta, rounds, K = 0.2, 2, 16
+    made = small.config(
+        "tvdb", image_dropout=0.0, text_dropout=0.0, output_weight=eta, rounds=rounds,
+        optimizer=PLAIN_SGD,
+    )  # fmt: skip
+    method, _ = small.build(made, data)
+    before = jax.jit(method.init)(jax.random.key(1))
+    chosen = [3, 8, 21, 5, 11]
+    batch = batch_of(data, jnp.array([*chosen, 99]))
+    update_codes, *network_updates = method.stages[0].updates
+    coded, metrics = jax.jit(update_codes.step)(before, batch)
+
+    labels = data.training["pairs"]["labels"].astype(int)
+    S = np.array([[float(labels[i] @ labels[j] > 0) for j in chosen] for i in chosen])
+    S = (S - S.sum() / 25) / 5
+    F, G = tvdb_outputs(data, chosen, before.params)
+    B, H = np.where(F > 0, 1.0, -1.0), np.where(G > 0, 1.0, -1.0)
+
+    def value(B, H):
+        agreement = sum(S[i, j] * B[i] @ H[j] for i in range(5) for j in range(5))
+        return -agreement + eta * (np.sum((B - F) ** 2) + np.sum((H - G) ** 2))
+
+    for _ in range(rounds):
+        for own in (B, H):
+            for i in range(5):
+                for k in range(K):
+                    costs = {}
+                    for own[i, k] in (-1.0, 1.0):
+                        costs[own[i, k]] = value(B, H)
+                    own[i, k] = min(costs, key=costs.get)
+    np.testing.assert_array_equal(coded.codes["image"][jnp.array(chosen)], B)
+    np.testing.assert_array_equal(coded.codes["text"][jnp.array(chosen)], H)
+    untouched = np.setdiff1d(np.arange(101), chosen)
+    np.testing.assert_array_equal(coded.codes["image"][untouched], before.codes["image"][untouched])
+    total, count = metrics["loss"]
+    np.testing.assert_allclose(total / count, value(B, H) / 5, rtol=1e-4)
+    assert method.learned(coded, "image") is coded.codes["image"]
+    assert method.learned(coded, "text") is coded.codes["text"]
+
+    for update, own, number in zip(network_updates, (B, H), (0, 1), strict=True):
+        after, metrics = jax.jit(update.step)(coded, batch)
+        other = "text" if update.name == "image" else "image"
+
+        def objective(params, own=own, number=number, name=update.name):
+            outputs = tvdb_outputs(data, chosen, before.params | {name: params})[number]
+            return eta * np.sum((own - outputs) ** 2) / 5
+
+        total, count = metrics["loss"]
+        params = before.params[update.name]
+        np.testing.assert_allclose(total / count, objective(params), rtol=1e-4)
+        assert_descends(objective, params, after.params[update.name], objective(params))
+        same = jax.tree.map(
+            lambda a, b: bool(jnp.all(a == b)), after.params[other], before.params[other]
+        )
+        assert all(jax.tree.leaves(same))
+
+
+def test_tvdb_wants_sequences():
+    with pytest.raises(UserError, match=r"\[regions, width\].*clipart-regions"):
+        small.build(small.config("tvdb"), small.sentences_dataset())
+    for name in ("dvsh", "tvdb"):
+        with pytest.raises(UserError, match=r"no token numbers.*clipart-sentences"):
+            small.build(small.config(name), small.dataset())

@@ -13,6 +13,8 @@ __all__ = ["Dataset", "Items", "Task", "load", "names"]
 _EMBEDDED: dict[str, Callable[[], Dataset]] = {
     "clipart": embedded.load_clipart,
     "clipart-emoji": embedded.load_clipart_emoji,
+    "clipart-regions": embedded.load_clipart_regions,
+    "clipart-sentences": embedded.load_clipart_sentences,
 }
 _FROM_FILES: dict[str, tuple[str, Callable[[pathlib.Path], Dataset]]] = {
     "wikipedia": ("wikipedia", wikipedia.load),

@@ -66,6 +66,8 @@ class Dataset:
       validation: tasks for choosing models, made of training data; may be empty.
       trained: the items of the source "pairs" as a database, for the codes that a method learned
         for them; None where no task asks for it.
+      vocabulary_size: the number of words V where texts are token numbers 1 to V (0 is padding at
+        the end), else None.
 
     Raises:
       UserError: a source or split is empty, arrays of one source differ in length, features are NaN
@@ -77,6 +79,7 @@ class Dataset:
     tasks: tuple[Task, ...]
     validation: tuple[Task, ...] = ()
     trained: Items | None = None
+    vocabulary_size: int | None = None
 
     def __post_init__(self) -> None:
         for source, arrays in self.training.items():

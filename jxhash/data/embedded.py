@@ -5,6 +5,7 @@ paper: their numbers must not be put beside published tables. The cards beside t
 they were made; `experiments/build_embedded_data.py` makes them.
 """
 
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -15,14 +16,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash.data.dataset import Dataset, Items, both_directions
-from jxhash.data.text import bags_of_words, build_vocabulary
+from jxhash.data import regions
+from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
+from jxhash.data.text import bags_of_words, build_vocabulary, token_numbers
 from jxhash.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "embedded"
 
 # A word of a single text tells a network nothing about others.
 _MIN_TEXTS = 2
+
+# The mean length of the sentences of the papers' data sets.
+SENTENCE_LENGTH = 12
+_SENTENCES = (
+    f"numbers of the first {SENTENCE_LENGTH} words of title, keywords and description that at "
+    f"least {_MIN_TEXTS} training texts have; 0 at the end"
+)
 
 
 class _Collection(NamedTuple):
@@ -61,8 +70,55 @@ def load_clipart() -> Dataset:
     rows the rest. Validation searches with them among the training rows.
     """
     clipart = _read("clipart")
-    vocabulary = build_vocabulary(clipart.texts_of(clipart.rows({"train"})), _MIN_TEXTS)
-    items, inputs = {}, {}
+    bags = bags_of_words(clipart.texts, _training_words(clipart))
+    return _pairs(clipart, clipart.features, bags)
+
+
+def load_clipart_sentences() -> Dataset:
+    """Clip art whose texts are sentences: the numbers of their first 12 known words, in order.
+
+    Pictures, splits and vocabulary are those of `load_clipart`.
+    """
+    clipart = _read("clipart")
+    vocabulary = _training_words(clipart)
+    tokens = token_numbers(clipart.texts, vocabulary, SENTENCE_LENGTH)
+    pairs = _pairs(clipart, clipart.features, tokens)
+    card = {**pairs.card, "name": "clipart-sentences", "text": _SENTENCES}
+    return dataclasses.replace(pairs, card=card, vocabulary_size=len(vocabulary))
+
+
+def load_clipart_regions() -> Dataset:
+    """Clip art as sequences of regions (see `regions`) and sentences.
+
+    Splits, texts and vocabulary are those of `load_clipart_sentences`. The regions are worked out
+    at the first use, in some minutes, and kept in the user's cache folder.
+
+    Raises:
+      UserError: regions must be worked out, and the extras for it are not installed; or what the
+        cache folder holds is damaged.
+    """
+    clipart = _read("clipart")
+    vocabulary = _training_words(clipart)
+    tokens = token_numbers(clipart.texts, vocabulary, SENTENCE_LENGTH)
+    sequences = regions.of_pictures("clipart", clipart.pictures, clipart.features)
+    pairs = _pairs(clipart, sequences, tokens)
+    card = {
+        **pairs.card,
+        "name": "clipart-regions",
+        "text": _SENTENCES,
+        "features": f"{clipart.card['features']}; {regions.DESCRIBED}",
+        "sha256": _joined_hash(clipart.card["sha256"] | {"regions": content_hash({"": sequences})}),
+    }
+    return dataclasses.replace(pairs, card=card, vocabulary_size=len(vocabulary))
+
+
+def _training_words(clipart: _Collection) -> list[str]:
+    return build_vocabulary(clipart.texts_of(clipart.rows({"train"})), _MIN_TEXTS)
+
+
+def _pairs(clipart: _Collection, images: np.ndarray, texts: np.ndarray) -> Dataset:
+    """The splits of clip art, with the given images and texts of all its rows."""
+    items = {}
     for name, splits in (
         ("train", {"train"}),
         ("validation", {"validation"}),
@@ -70,13 +126,11 @@ def load_clipart() -> Dataset:
         ("database", {"train", "validation"}),
     ):
         rows = clipart.rows(splits)
-        bags = bags_of_words(clipart.texts_of(rows), vocabulary)
-        inputs[name] = {"image": clipart.features[rows], "text": bags}
-        items[name] = clipart.items(rows, inputs[name])
+        items[name] = clipart.items(rows, {"image": images[rows], "text": texts[rows]})
     train = items["train"]
     return Dataset(
         card=_card(clipart.card, {name: len(split) for name, split in items.items()}),
-        training={"pairs": {**inputs["train"], "labels": train.labels}},
+        training={"pairs": {**train.inputs, "labels": train.labels}},
         tasks=both_directions(items["query"], items["database"]),
         validation=both_directions(items["validation"], train),
         trained=train,

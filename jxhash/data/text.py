@@ -1,4 +1,4 @@
-"""From texts to bags of words, with a vocabulary of the training texts alone."""
+"""From texts to bags of words or token numbers, with a vocabulary of the training texts alone."""
 
 import collections
 import re
@@ -46,3 +46,26 @@ def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray
     for row, text in enumerate(texts):
         bags[row, [column[word] for word in words(text) if word in column]] = 1
     return bags
+
+
+def token_numbers(texts: Sequence[str], vocabulary: Sequence[str], length: int = 12) -> np.ndarray:
+    """Numbers the words of each text, in their order.
+
+    Args:
+      texts: n texts.
+      vocabulary: V words; others are passed over.
+      length: known words that are kept of a text, from its beginning.
+
+    Returns:
+      int32 [n, length]: the vocabulary's words have the numbers 1 to V; 0 fills the end of shorter
+      texts, so that a mask of the words is `tokens > 0`.
+
+    >>> token_numbers(["A red, red gull", "fish"], ["fish", "red"], length=3).tolist()
+    [[2, 2, 0], [1, 0, 0]]
+    """
+    number = {word: position for position, word in enumerate(vocabulary, start=1)}
+    tokens = np.zeros((len(texts), length), np.int32)
+    for row, text in enumerate(texts):
+        known = [number[word] for word in words(text) if word in number][:length]
+        tokens[row, : len(known)] = known
+    return tokens

@@ -214,6 +214,16 @@ def require_inputs(spec: Spec, source: str, *names: str) -> None:
         raise UserError(f"the source {source!r} lacks {', '.join(missing)}; it has {list(have)}")
 
 
+def require_tokens(spec: Spec, method: str) -> int:
+    """The size of the vocabulary; raises a UserError where texts are no token numbers."""
+    if spec.vocabulary_size is None or spec.inputs["pairs"]["text"][1].kind not in "iu":
+        raise UserError(
+            f"{method} reads sentences, and this data set's texts are no token numbers; choose "
+            "clipart-sentences or clipart-regions, or make them with jxhash.data.text"
+        )
+    return spec.vocabulary_size
+
+
 def init_parameters(key: jax.Array, networks: Mapping[str, nn.Module], spec: Spec) -> dict:
     """First parameters of one network a modality, for inputs as the training pairs bring them."""
     parameters = {}

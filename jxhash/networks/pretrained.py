@@ -41,32 +41,35 @@ def lite0() -> tuple[EfficientNetLite0, dict[str, Any]]:
     return EfficientNetLite0(), to_variables(pth.read(path), path)
 
 
-def preprocess(picture: bytes | np.ndarray) -> np.ndarray:
+def preprocess(picture: bytes | np.ndarray, size: int = PICTURE_SIZE) -> np.ndarray:
     """Returns a picture as the network sees it.
 
     Args:
       picture: an encoded picture (any format and mode that Pillow reads), or uint8 [height, width]
         (grey), [height, width, 3] (RGB) or [height, width, 4] (RGBA). Transparency shows white.
+      size: the height and width that it is brought to.
 
     Returns:
-      float32 [160, 160, 3] in about [-1, 1]. A picture that is not square is padded with white to a
-      square first, so nothing is cut off or distorted.
+      float32 [size, size, 3] in about [-1, 1]. A picture that is not square is padded with white
+      to a square first, so nothing is cut off or distorted.
 
     Raises:
       ValueError: the bytes are no picture, or the array has another shape, dtype or no pixels.
     """
     picture = _square(_over_white(_opened(picture)))
-    size = (PICTURE_SIZE, PICTURE_SIZE)
-    resized = picture.resize(size, Image.Resampling.BICUBIC)
+    resized = picture.resize((size, size), Image.Resampling.BICUBIC)
     return (np.asarray(resized, np.float32) - 127.0) / 128.0
 
 
-def picture_features(pictures: Iterable[bytes | np.ndarray], *, batch_size: int = 32) -> np.ndarray:
+def picture_features(
+    pictures: Iterable[bytes | np.ndarray], *, batch_size: int = 32, size: int = PICTURE_SIZE
+) -> np.ndarray:
     """Returns the features of pictures, comparable with those of the embedded data.
 
     Args:
       pictures: encoded pictures or uint8 arrays; see `preprocess`. They are read batch by batch.
       batch_size: pictures that pass through the network together; the result does not depend on it.
+      size: the height and width at which the network sees them; smaller is faster and coarser.
 
     Returns:
       float32 [n, 256]: pooled features of EfficientNet-Lite0, centred and projected.
@@ -76,17 +79,19 @@ def picture_features(pictures: Iterable[bytes | np.ndarray], *, batch_size: int 
       ValueError: a picture cannot be read, or batch_size is below 1.
     """
     mean, components = _projection()
-    return (pooled_features(pictures, batch_size=batch_size) - mean) @ components
+    return (pooled_features(pictures, batch_size=batch_size, size=size) - mean) @ components
 
 
-def pooled_features(pictures: Iterable[bytes | np.ndarray], *, batch_size: int = 32) -> np.ndarray:
+def pooled_features(
+    pictures: Iterable[bytes | np.ndarray], *, batch_size: int = 32, size: int = PICTURE_SIZE
+) -> np.ndarray:
     """Returns the features before the projection, float32 [n, 1280]; see `picture_features`."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     apply, variables = _compiled()
     parts = [np.zeros((0, 1280), np.float32)]
     for batch in _batches(pictures, batch_size):
-        rows = np.stack([preprocess(picture) for picture in batch])
+        rows = np.stack([preprocess(picture, size) for picture in batch])
         # One shape for all batches, so that the network is compiled once.
         padding = np.zeros((batch_size - len(rows), *rows.shape[1:]), np.float32)
         features = apply(variables, np.concatenate([rows, padding]))

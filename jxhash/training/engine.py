@@ -215,7 +215,7 @@ class _Trainer:
         fitting = max(1, int(SECONDS_PER_CALL / seconds_per_step))
         # The first call also compiles, so its time says little: grow by steps of four.
         self._steps_at_once[updates] = max(2, min(4 * (end - first), fitting))
-        self._bar.advance(end - first, _name(updates), _means(new).get("loss"))
+        self._bar.advance(end - first, _name(updates), _newest_loss(_means(new)))
         return state, new
 
     def _next_steps(self, updates: tuple[Update, ...]) -> int:
@@ -305,6 +305,12 @@ def _means(history: History) -> dict[str, float]:
         total, count = values.sum(axis=0, dtype=np.float64)
         means[name] = float(total / count) if count else math.nan
     return means
+
+
+def _newest_loss(means: Mapping[str, float]) -> float | None:
+    """The loss; where updates share their batches, and each has one, that of the last."""
+    found = [value for name, value in means.items() if name.split()[-1] == "loss"]
+    return found[-1] if found else None
 
 
 @jax.jit

@@ -1,0 +1,49 @@
+"""DVSH (Cao et al., KDD 2016): joint codes of pictures and sentences.
+
+python -m jxhash.main --config=configs/dvsh.py     # clip art with sentences, in the package
+
+"""
+
+from ml_collections import ConfigDict
+
+from jxhash.configuration import run_config
+
+
+def get_config(data: str = "clipart-sentences") -> ConfigDict:
+    """The config for a data set with sentences.
+
+    Args:
+      data: "clipart-sentences".
+
+    Returns:
+      A config of which every value can be changed on the command line.
+    """
+    return run_config(
+        method="dvsh",
+        data=data,
+        bits=32,
+        validate_every=10,
+        dvsh=ConfigDict(
+            {
+                "epochs": 60,
+                "image_hidden": (1024,),
+                "text_embedding": 128,
+                "text_width": 128,
+                "image_dropout": 0.5,
+                "text_dropout": 0.3,
+                "similarity_margin": 0.5,  # the paper
+                "bit_margin": 0.5,  # the paper
+                "similar_weight": 6.0,
+                "quantization_weight": 0.02,
+                "hashing_weight": 0.02,
+                "optimizer": {
+                    "name": "adam",
+                    "learning_rate": 1e-3,
+                    "final_learning_rate": 1e-4,
+                    "decay": "geometric",
+                    "momentum": 0.0,
+                    "weight_decay": 1e-5,
+                },
+            }
+        ),
+    )

