@@ -2,6 +2,13 @@
 
 python -m jxhash.main --config=configs/cmhh.py             # clip art, comes with the package
 python -m jxhash.main --config=configs/cmhh.py:wikipedia   # needs its archive, see --data_dir
+
+To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
+MAP .72 / .91 (random .155), Wikipedia .35 / .73 (random .111). What the method is for, the
+precision within radius 2, P(r<=2) of the report: clip art .61 / .89, Wikipedia .22 / .56.
+
+The prior Q is a danger early on: with lambda 0.1 (Q is in bits) all codes of clip art fall into one
+before the classes part (validation MAP .16 to .33); with 0.01 or less they do not.
 """
 
 from ml_collections import ConfigDict
@@ -37,7 +44,7 @@ WIKIPEDIA = {
     "text_hidden": (512, 512),
     "image_dropout": 0.0,
     "text_dropout": 0.0,
-    "optimizer": {**CLIPART["optimizer"], "weight_decay": 1e-3},
+    "optimizer": {**CLIPART["optimizer"], "weight_decay": 2e-3},
 }
 
 

@@ -2,6 +2,13 @@
 
 python -m jxhash.main --config=configs/prdh.py             # clip art, comes with the package
 python -m jxhash.main --config=configs/prdh.py:wikipedia   # needs its archive, see --data_dir
+
+To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
+MAP .72 / .90 (random .155; learned codes .73 / .91).
+
+With pairs within a modality at the paper's weight of 1, images and texts first settle on codes of
+their own, and the shared codes take longer: after 60 epochs 13 % of the bits still flip in an epoch
+and validation MAP is .65 / .80, with a weight of 0.3 it is .70 / .87.
 """
 
 from ml_collections import ConfigDict
@@ -34,13 +41,15 @@ CLIPART = {
 # Chosen on 200 held-out training rows (the data set "wikipedia-held-out").
 WIKIPEDIA = {
     **CLIPART,
-    "epochs": 300,
+    "epochs": 200,
     "image_hidden": (512, 512),
     "text_hidden": (512, 512),
     "image_dropout": 0.0,
     "text_dropout": 0.0,
+    "hash_init": 0.2,
+    "intra_weight": 0.1,
     "quantization_weight": 3.0,
-    "optimizer": {**CLIPART["optimizer"], "weight_decay": 3e-4},
+    "optimizer": {**CLIPART["optimizer"], "learning_rate": 1e-3, "weight_decay": 3e-4},
 }
 
 
