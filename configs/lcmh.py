@@ -9,11 +9,11 @@ from ml_collections import ConfigDict
 from jxhash.configuration import run_config
 
 CLIPART = {
-    "anchors": 256,
+    "anchors": 400,
     "kmeans_steps": 20,
-    "bandwidth": 1.0,
+    "bandwidth": 0.2,
     "constraint": "cca",
-    "regularization": 1e-3,
+    "regularization": 0.3,
 }
 
 WIKIPEDIA = {**CLIPART}
