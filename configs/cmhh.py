@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from jxhash.configuration import run_config
 
 # Chosen on the validation split of clip art. We know no values by the authors; a public port has
-# delta 0.8 and lambda 0.01.
+# gamma 2, no prior, and a beta of 0.5 for another distance.
 CLIPART = {
     "epochs": 80,
     "image_hidden": (1024,),
