@@ -2,6 +2,10 @@
 
 python -m jxhash.main --config=configs/ddcmh.py             # clip art, comes with the package
 python -m jxhash.main --config=configs/ddcmh.py:wikipedia   # needs its archive, see --data_dir
+
+To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
+MAP .69 / .88 (random .155; learned codes .71 / .90), Wikipedia .35 / .73 (random .111; learned
+codes .39 / .75).
 """
 
 from ml_collections import ConfigDict
