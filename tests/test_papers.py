@@ -881,9 +881,10 @@ def test_tvdb_step_is_that_of_the_paper():
 
     labels = data.training["pairs"]["labels"].astype(int)
     S = np.array([[float(labels[i] @ labels[j] > 0) for j in chosen] for i in chosen])
-    S = (S - S.sum() / 25) / 5
+    S = S / np.sqrt(np.outer(S.sum(axis=1), S.sum(axis=1)))
+    S -= S.mean()
     F, G = tvdb_outputs(data, chosen, before.params)
-    B, H = np.where(F > 0, 1.0, -1.0), np.where(G > 0, 1.0, -1.0)
+    B, H = (np.float64(before.codes[name])[chosen] for name in ("image", "text"))
 
     def value(B, H):
         agreement = sum(S[i, j] * B[i] @ H[j] for i in range(5) for j in range(5))

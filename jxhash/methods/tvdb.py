@@ -15,7 +15,8 @@ Decided here: S is 1 for similar pairs and 0 for others, less its mean over the 
 Left as it is, one code for all would be best; in {-1, +1}, where most pairs are dissimilar, one
 code for all images and its opposite for all texts, and training ends there. S is divided by the
 size of the batch, so that eta means the same whatever that is; codes start a batch as the signs of
-the outputs, dropout off, and take turns a few times; the crops are the first, the middle and the
+the outputs, dropout off, less their mean (a bit alike for all rows would stay so: the centred S
+sees none of it), and take turns a few times; the crops are the first, the middle and the
 last words; convolutions see `text_kernels` words, their maxima over the crop's words are taken;
 outputs are linear; widths, eta, dropout and optimiser.
 """
@@ -26,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from jxhash import codes, discrete, losses, parallel, similarity
+from jxhash import discrete, losses, parallel, similarity
 from jxhash.configuration import (
     read_settings,
     require_not_negative,
@@ -138,15 +139,15 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
     eta = settings.output_weight
 
     def init(key: jax.Array) -> HashState:
-        networks_key, training_key = jax.random.split(key)
+        networks_key, codes_key, training_key = jax.random.split(key, 3)
         params = init_parameters(networks_key, networks, spec)
-        shape = (spec.num_train, config.bits)
+        B, H = jax.random.rademacher(codes_key, (2, spec.num_train, config.bits), jnp.int8)
         return HashState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt_state={modality: optimizer.init(params[modality]) for modality in MODALITIES},
             key=training_key,
-            codes={modality: jnp.ones(shape, jnp.int8) for modality in MODALITIES},
+            codes={"image": B, "text": H},
         )
 
     def encode(state: HashState, modality: str, inputs: jax.Array) -> jax.Array:
@@ -158,8 +159,8 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
         labels, counts = parallel.all_rows((rows["labels"], where))
         # The same rows on both sides: S of these images and all texts is also that of these texts
         # and all images.
-        S = _centred_similarity(rows["labels"], labels, where, counts)
-        B, H = codes.sign(F), codes.sign(G)
+        S = _even_similarity(rows["labels"], labels, where, counts)
+        B, H = (read_rows(state.codes[modality], rows["index"]) for modality in MODALITIES)
         for _ in range(settings.rounds):
             B = discrete.trace_step(F, parallel.all_rows(H), S, eta=eta, previous=B)
             H = discrete.trace_step(G, parallel.all_rows(B), S, eta=eta, previous=H)
@@ -208,14 +209,16 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
     return Method(init=init, stages=stages, encode=encode, learned=learned)
 
 
-def _centred_similarity(
+def _even_similarity(
     labels: jax.Array, all_labels: jax.Array, where: jax.Array, all_where: jax.Array
 ) -> jax.Array:
-    """S of this device's rows [m] and those of all devices [n], over n; 0 beside padding."""
-    shared = similarity.share_label(labels, all_labels)
+    """S of this device's rows [m] and those of all devices [n]; 0 beside padding."""
     counts = where[:, None] & all_where[None, :]
-    mean = parallel.total(jnp.sum(shared, where=counts)) / parallel.total(jnp.sum(counts))
-    return jnp.where(counts, shared - mean, 0) / jnp.sum(all_where)
+    shared = jnp.where(counts, similarity.share_label(labels, all_labels), 0)
+    similar = jnp.maximum(jnp.sum(shared, axis=1), 1)
+    even = shared / jnp.sqrt(similar[:, None] * parallel.all_rows(similar)[None, :])
+    mean = parallel.total(jnp.sum(even)) / parallel.total(jnp.sum(counts))
+    return jnp.where(counts, even - mean, 0)
 
 
 def _require_sequences(spec: Spec) -> None:
