@@ -8,9 +8,9 @@ from ml_collections import ConfigDict
 
 from jxhash.configuration import run_config
 
-# Chosen on the validation split of clip art. The authors' code: sgd with momentum .9, .002 for images
-# and .2 for text, halved every 15 epochs, 30 epochs, dropout .5, width 128, lambda .003, alpha 1,
-# AlexNet and one hidden layer of 4096.
+# Chosen on the validation split of clip art. The authors' code: sgd with momentum .9, .002 for
+# images and .2 for text, halved every 15 epochs, 30 epochs, dropout .5, width 128, lambda .003,
+# alpha 1, AlexNet and one hidden layer of 4096.
 CLIPART = {
     "first_epochs": 5,
     "epochs": 40,
