@@ -281,6 +281,36 @@ def test_codebooks_are_the_ridge_solution():
     np.testing.assert_allclose(got, left, atol=1e-3)
 
 
+def exact_codebooks(points, words, size, ridge):
+    """The normal equations of the codebooks in float64, and their solution."""
+    slots = words + size * np.arange(words.shape[1])
+    counts, sums = np.zeros((slots.max() + 1,) * 2), np.zeros((slots.max() + 1, points.shape[1]))
+    for first in slots.T:
+        np.add.at(sums, first, points.astype(np.float64))
+        for second in slots.T:
+            np.add.at(counts, (first, second), 1.0)
+    counts += ridge * np.eye(len(counts))
+    return counts, np.linalg.solve(counts, sums)
+
+
+@pytest.mark.parametrize("kind", ["skewed", "rare", "confounded"])
+def test_codebooks_are_exact_for_many_points_far_from_zero(kind):
+    rng = np.random.default_rng(13)
+    points = np.tanh(normal(rng, 100_000, 8)) + np.float32(1)
+    words = rng.choice(8, (100_000, 3), p=[0.86, *[0.02] * 7])
+    if kind == "rare":
+        words[words == 7] = 6
+        words[[5, 6, 7], [0, 1, 2]] = 7
+    if kind == "confounded":
+        words[:, 1] = words[:, 0]
+    counts, expected = exact_codebooks(points, words, 8, 1e-3)
+    found = np.asarray(discrete.fit_codebooks(points, words, 8), np.float64).reshape(24, 8)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    # By how much the objective is above its minimum, which is some 10^5 here.
+    excess = np.sum((found - expected) * (counts @ (found - expected)))
+    assert excess < 1e-6
+
+
 def test_a_codeword_without_points_is_zero():
     points = np.array([[1.0, 2.0], [3.0, 2.0]], np.float32)
     found = discrete.fit_codebooks(points, np.array([[0], [0]]), 3, ridge=1e-3)

@@ -1,6 +1,7 @@
 """Composite quantization: points as sums of one codeword from each of several codebooks."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -183,18 +184,52 @@ def _fit_codebooks(
     ones = jnp.broadcast_to(where[:, None, None], (*slots.shape, num_codebooks))
     together = jnp.zeros((size, size), points.dtype)
     together = together.at[slots[:, :, None], slots[:, None, :]].add(ones.astype(points.dtype))
-    shares = jnp.broadcast_to(
-        jnp.where(where[:, None], points, 0)[:, None, :], (*slots.shape, points.shape[1])
-    )
-    sums = jnp.zeros((size, points.shape[1]), points.dtype).at[slots].add(shares)
-    together, sums = parallel.total((together, sums))
-    # Counts have null directions that a triangular solver in float32 may take for negative ones.
-    values, vectors = jnp.linalg.eigh(together)
-    inverse = 1 / (jnp.maximum(values, 0) + ridge)
-    along = jnp.matmul(vectors.T, sums, precision="highest") * inverse[:, None]
-    solution = jnp.matmul(vectors, along, precision="highest")
+    together = parallel.total(together)
+    ridge = jnp.asarray(ridge, points.dtype)
+    solve = _ridge_solver(together, ridge)
+
+    def step(solution: jax.Array) -> jax.Array:
+        rest = points - jnp.sum(solution[slots], axis=1)
+        shares = jnp.where(where[:, None], rest, 0)[:, None, :]
+        sums = (
+            jnp.zeros_like(solution)
+            .at[slots]
+            .add(jnp.broadcast_to(shares, (*slots.shape, points.shape[1])))
+        )
+        return solution + solve(parallel.total(sums) - ridge * solution)
+
+    # The second step gives back what rounding took from the first.
+    solution = step(step(jnp.zeros((size, points.shape[1]), points.dtype)))
     used = jnp.diagonal(together) > 0
     return jnp.where(used[:, None], solution, 0).reshape(num_codebooks, num_codewords, -1)
+
+
+def _ridge_solver(counts: jax.Array, ridge: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """Solves (counts + ridge) C = B for B in the range of the counts, whatever the ridge.
+
+    Some directions change no point: one codebook against another, or codewords that are only used
+    together. B has nothing along them but rounding errors, which a small ridge would blow up.
+    """
+    size = len(counts)
+    scale = jax.lax.rsqrt(jnp.diagonal(counts) + ridge)
+    # Scaled, so that a codeword of one point differs from nothing beside one of a million.
+    scaled = (counts + ridge * jnp.eye(size, dtype=counts.dtype)) * scale[:, None] * scale[None, :]
+    values, vectors = jnp.linalg.eigh(scaled)
+    null = values < size * jnp.finfo(values.dtype).eps * values[-1]
+    inverse = jnp.where(null, 0, 1 / jnp.where(null, 1, values))
+    # The ridge wants nothing along them either, before the scaling.
+    basis = jnp.linalg.qr(jnp.where(null[None, :], scale[:, None] * vectors, 0))[0]
+    basis = jnp.where(null[None, :], basis, 0)
+
+    def product(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.matmul(a, b, precision="highest")
+
+    def solve(targets: jax.Array) -> jax.Array:
+        along = inverse[:, None] * product(vectors.T, scale[:, None] * targets)
+        solution = scale[:, None] * product(vectors, along)
+        return solution - product(basis, product(basis.T, solution))
+
+    return solve
 
 
 def decode(assignments: ArrayLike, codebooks: ArrayLike) -> jax.Array:
