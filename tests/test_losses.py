@@ -291,6 +291,7 @@ def gradient(function, arrays, live):
     return jax.jit(jax.grad(function, live))(*arrays)
 
 
+@pytest.mark.filterwarnings("ignore:similarity")
 @every_form
 @few
 @given(seed=st.integers(0, 10**6), size=st.sampled_from([0.1, 1.0, 3.0]))
@@ -383,6 +384,56 @@ def test_unreduced_sums_to_the_reduced(name):
     means = by(reduce_fn=functools.partial(jnp.mean, axis=0))
     expected = np.asarray(each).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
     np.testing.assert_allclose(means, expected, rtol=1e-6)
+
+
+def spread(x, where=None):
+    return -jnp.mean(jnp.log1p(x), where=where)
+
+
+@pytest.mark.parametrize(
+    ("reduce_fn", "by_numpy"),
+    [
+        (jnp.max, np.max),
+        (jnp.min, np.min),
+        (jnp.var, np.var),
+        (jnp.std, np.std),
+        (spread, lambda x, axis=None: -np.mean(np.log1p(x), axis=axis)),
+        (lambda x: jnp.sum(x), np.sum),
+    ],
+)
+def test_any_reduction_leaves_out_what_does_not_count(reduce_fn, by_numpy):
+    u, v, similarity = make("pairwise_log_likelihood", 35)
+    mask = np.random.default_rng(0).random((5, 7)) < 0.5
+    mask[:, 0], mask[2] = False, True
+    loss = functools.partial(losses.pairwise_log_likelihood_loss, u, v, similarity)
+    each = np.asarray(loss(reduce_fn=None))
+    found = jax.jit(lambda where: loss(where=where, reduce_fn=reduce_fn))(mask)
+    np.testing.assert_allclose(found, by_numpy(each[mask]), rtol=1e-5)
+    assert loss(where=np.zeros((5, 7), bool), reduce_fn=reduce_fn) == 0
+    np.testing.assert_allclose(loss(reduce_fn=reduce_fn), by_numpy(each), rtol=1e-5)
+
+
+@pytest.mark.parametrize("reduce_fn", [jnp.max, jnp.min, jnp.var])
+def test_a_reduction_of_rows_is_zero_where_a_row_does_not_count(reduce_fn):
+    u, v, similarity = make("pairwise_log_likelihood", 36)
+    mask = np.random.default_rng(1).random((5, 7)) < 0.6
+    mask[3] = False
+    loss = functools.partial(losses.pairwise_log_likelihood_loss, u, v, similarity, where=mask)
+    each = np.asarray(loss(reduce_fn=None))
+    found = loss(reduce_fn=functools.partial(reduce_fn, axis=1))
+    by_numpy = getattr(np, reduce_fn.__name__)
+    expected = [
+        by_numpy(row[counted]) if any(counted) else 0
+        for row, counted in zip(each, mask, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_builtin_may_reduce():
+    u = outputs(np.random.default_rng(0), 3, 2)
+    each = losses.bit_margin_loss(u, margin=3.0, reduce_fn=None)
+    where = np.array([True, True, False])
+    assert losses.bit_margin_loss(u, margin=3.0, where=where, reduce_fn=max) == each[:2].max()
 
 
 @every_loss
@@ -912,6 +963,10 @@ def test_mmd_refuses_what_is_no_bandwidth():
     for gamma in (0.0, -1.0, (0.1, 0.0), "mean", np.ones((2, 2)), ()):
         with pytest.raises(ValueError, match="gamma"):
             losses.mmd_loss(x, y, gamma=gamma)
+        with pytest.raises(ValueError, match="gamma"):
+            losses.mmd_loss(x[:0], y, gamma=gamma)
+    with pytest.raises(ValueError, match="weights"):
+        losses.mmd_loss(x[:0], y, gamma=1.0, weights=np.ones(3))
 
 
 def test_trace_gradient_is_the_pull_of_the_other_side():
@@ -958,11 +1013,18 @@ def test_settings_out_of_range_are_refused(loss, options, named):
     u, v, similarity = make("pairwise_log_likelihood", 32)
     with pytest.raises(ValueError, match=named):
         loss(u, v, similarity, **options)
+    with pytest.raises(ValueError, match=rf"{named} .*\(3, 1, 1\)"):
+        loss(u, v, similarity, **options | {named: np.ones((3, 1, 1))})
+    with pytest.raises(ValueError, match=rf"{named} .*\(7,\)"):
+        jax.jit(lambda x: loss(u, v, similarity, **options | {named: x}))(np.ones(7))
+    with pytest.raises(TypeError, match=named):
+        loss(u, v, similarity, **options | {named: "1"})
     for margin in (0.0, 2.0, -1.0):
         with pytest.raises(ValueError, match="margin"):
             losses.cosine_quantization_loss(u, margin=margin)
-    with pytest.raises(ValueError, match="margin"):
-        losses.bit_margin_loss(u, margin=-0.5)
+    for margin in (-0.5, np.full(8, 0.5)):
+        with pytest.raises(ValueError, match="margin"):
+            losses.bit_margin_loss(u, margin=margin)
 
 
 def test_similarities_outside_their_alphabet_are_refused():
@@ -980,5 +1042,12 @@ def test_similarities_outside_their_alphabet_are_refused():
         losses.cosine_margin_loss(u, v, similarity, margin=0.5)
     with pytest.raises(ValueError, match="bits"):
         losses.bit_cross_entropy_loss(u, np.sign(u))
+    u, v, *labels = make("pairwise_log_likelihood_from_labels", 33)
+    for position in (0, 1):
+        wrong = [2 * x - 1 if i == position else x for i, x in enumerate(labels)]
+        with pytest.raises(ValueError, match=r"labels_[uv] .*\([57], 5\).*-1"):
+            losses.pairwise_log_likelihood_from_labels_loss(u, v, *wrong)
+    with pytest.raises(ValueError, match="empty"):
+        losses.balanced_weights(similarity[:0])
     # Nothing can be looked at while a function is traced.
     jax.jit(losses.pairwise_log_likelihood_loss)(u, v, signed)
