@@ -17,7 +17,7 @@ from jxhash import losses, parallel
 from jxhash.losses import _pairs
 
 # (rows of u, rows of v, bits): every property is compiled for these alone.
-WIDE, SQUARE, SINGLE, BLOCKS = (5, 7, 8), (4, 4, 6), (1, 1, 2), (6, 4, 3)
+WIDE, SQUARE, SINGLE, BLOCKS = (5, 7, 8), (4, 4, 6), (1, 1, 2), (7, 4, 3)
 few = settings(deadline=None, max_examples=4, derandomize=True, database=None)
 
 
@@ -642,14 +642,14 @@ def test_statistics_do_not_change_under_a_translation(name):
     np.testing.assert_allclose(this.loss(*moved), this.loss(*arrays), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["pairwise_log_likelihood", "hamming_focal"])
+@pytest.mark.parametrize("name", ["pairwise_log_likelihood", "hamming_focal", "cosine_margin"])
 def test_blocks_of_rows_give_the_same(name, monkeypatch):
     monkeypatch.setattr(_pairs, "_MAX_ENTRIES", 8)
     this = TABLE[name]
     arrays = make(name, 20, BLOCKS)
     rng = np.random.default_rng(2)
-    masks = [None, *(rng.random(shape) < 0.7 for shape in ((6, 4), (6, 1), (1, 4)))]
-    weights = rng.random((6, 1)).astype(np.float32)
+    masks = [None, *(rng.random(shape) < 0.7 for shape in ((7, 4), (7, 1), (1, 4)))]
+    weights = rng.random((7, 1)).astype(np.float32)
 
     @jax.jit
     def run(u, v):
@@ -665,7 +665,7 @@ def test_blocks_of_rows_give_the_same(name, monkeypatch):
 
     found = iter(run(*arrays[:2]))
     for where in masks:
-        counted = np.ones((6, 4), bool) if where is None else np.broadcast_to(where, (6, 4))
+        counted = np.ones((7, 4), bool) if where is None else np.broadcast_to(where, (7, 4))
 
         def each(u, v, similarity, counted=counted):
             return np.where(counted, this.oracle(u, v, similarity) * weights, 0)
@@ -678,6 +678,55 @@ def test_blocks_of_rows_give_the_same(name, monkeypatch):
             np.testing.assert_allclose(value, whole / divisor, rtol=1e-5, atol=1e-6)
             for slope, by_hand in zip(got, slopes, strict=True):
                 np.testing.assert_allclose(slope, by_hand / divisor, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_of_labelled_rows_give_the_same(monkeypatch):
+    u, v, labels_u, labels_v = make("pairwise_log_likelihood_from_labels", 37, BLOCKS)
+    where, where_v = np.arange(7) != 2, np.arange(4) != 1
+    similarity = (labels_u @ labels_v.T > 0).astype(np.float32)
+    options = {"scale": 1.5, "clip": 2.0}
+    pairs = functools.partial(losses.pairwise_log_likelihood_loss, **options)
+    expected = jax.value_and_grad(pairs, (0, 1))(
+        u, v, similarity, where=where[:, None] & where_v[None, :]
+    )
+    rows = functools.partial(losses.pairwise_log_likelihood_from_labels_loss, **options)
+    monkeypatch.setattr(_pairs, "_MAX_ENTRIES", 8)
+    found = jax.jit(
+        lambda u, v: jax.value_and_grad(rows, (0, 1))(
+            u, v, labels_u, labels_v, where=where, where_v=where_v
+        )
+    )(u, v)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), found, expected)
+
+
+def test_blocks_of_rows_of_two_devices(monkeypatch):
+    monkeypatch.setattr(_pairs, "_MAX_ENTRIES", 8)
+    mesh = jax.make_mesh((2,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
+    u, v, similarity = make("pairwise_log_likelihood", 39, (14, 4, 3))
+    slope = jax.grad(functools.partial(losses.pairwise_log_likelihood_loss, reduce_fn=jnp.sum))
+    of_rows = jax.P("i")
+    mapped = jax.shard_map(
+        lambda u, similarity: slope(u, v, similarity),
+        mesh=mesh,
+        in_specs=(of_rows, of_rows),
+        out_specs=of_rows,
+    )
+    np.testing.assert_allclose(mapped(u, similarity), slope(u, v, similarity), rtol=1e-5)
+
+
+def test_a_prime_number_of_rows_goes_in_few_blocks(monkeypatch):
+    monkeypatch.setattr(_pairs, "_MAX_ENTRIES", 100)
+    rows = jnp.asarray(outputs(np.random.default_rng(38), 509, 3))
+    seen = set()
+
+    def kernel(block):
+        seen.add(len(block))
+        return jnp.sin(block)
+
+    value, back = jax.vjp(jax.jit(lambda x: _pairs.by_rows(kernel, x, 10)), rows)
+    assert seen == {10}
+    np.testing.assert_allclose(value, jnp.sin(rows), rtol=1e-6)
+    np.testing.assert_allclose(back(value)[0], jnp.cos(rows) * value, rtol=1e-5)
 
 
 # What one loss has alone: values by hand, closed forms of gradients, identities between methods.

@@ -99,11 +99,23 @@ def by_rows(kernel: Callable[[Any], jax.Array], rows: Any, columns: int) -> jax.
     limit = max(_MAX_ENTRIES // columns, 1)
     if num_rows <= limit:
         return kernel(rows)
-    # A divisor, because joining a remainder to the rest would hold the result twice.
-    block = next(size for size in range(limit, 0, -1) if num_rows % size == 0)
-    blocks = jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), rows)
-    result = jax.lax.map(jax.checkpoint(kernel), blocks)
-    return result.reshape(num_rows, *result.shape[2:])
+    num_blocks = -(-num_rows // limit)
+    size = -(-num_rows // num_blocks)
+
+    def block(start: jax.Array) -> jax.Array:
+        return kernel(jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), rows))
+
+    def write(number: jax.Array, result: jax.Array) -> jax.Array:
+        # The last block writes some rows of the one before again, and takes over their gradient: a
+        # remainder of its own would have to be joined, and the result held twice.
+        start = jnp.minimum(number * size, num_rows - size)
+        found = jax.checkpoint(block)(start)
+        return jax.lax.dynamic_update_slice_in_dim(result, found, start, axis=0)
+
+    like = jax.eval_shape(block, 0)
+    result = jnp.zeros((num_rows, *like.shape[1:]), like.dtype)
+    # Under shard_map zeros are known to be the same everywhere, and become rows of a device here.
+    return jax.lax.fori_loop(1, num_blocks, write, write(0, result))
 
 
 @functools.partial(jax.jit, static_argnums=0)
