@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jxhash import _checks
+
 
 def _shared_labels(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
     labels_a, labels_b = jnp.asarray(labels_a, jnp.float32), jnp.asarray(labels_b, jnp.float32)
@@ -23,19 +25,22 @@ def share_label(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
     """Marks the pairs that share at least one label: S in {0, 1}.
 
     Args:
-      labels_a: [m, C] multi-hot labels, any real dtype.
+      labels_a: [m, C] multi-hot labels, any real dtype, not negative.
       labels_b: [n, C] multi-hot labels.
 
     Returns:
       float32 [m, n]; a row without labels is similar to nothing.
 
     Raises:
-      ValueError: the labels are not matrices over the same number of classes.
+      ValueError: the labels are not matrices over the same number of classes, or are negative.
 
     >>> share_label([[1, 1, 0], [0, 0, 0]], [[0, 1, 0], [0, 0, 1]]).tolist()
     [[1.0, 0.0], [0.0, 0.0]]
     """
-    return (_shared_labels(labels_a, labels_b) > 0).astype(jnp.float32)
+    shared = _shared_labels(labels_a, labels_b)
+    for name, labels in (("labels_a", labels_a), ("labels_b", labels_b)):
+        _checks.require_values(name, labels, _checks.NOT_NEGATIVE)
+    return (shared > 0).astype(jnp.float32)
 
 
 def signed(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:

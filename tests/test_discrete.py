@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jxhash import discrete, parallel
+from jxhash import discrete, losses, parallel, similarity
 from jxhash.discrete.column_sampling import _balanced_bits
 
 few = settings(deadline=None, max_examples=4, derandomize=True, database=None)
@@ -57,7 +57,7 @@ def test_consensus_at_ties():
 def test_consensus_refuses_what_does_not_match():
     with pytest.raises(ValueError, match="one modality"):
         discrete.consensus()
-    with pytest.raises(ValueError, match=r"\(2, 3\), \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"\(2, 3\) and \(1, 3\)"):
         discrete.consensus(np.ones((2, 3)), np.ones((1, 3)))
     with pytest.raises(ValueError, match="previous"):
         discrete.consensus(np.ones((2, 3)), previous=np.ones(3))
@@ -102,6 +102,7 @@ def test_taking_turns_never_increases_the_trace_objective():
     assert costs[-1] < costs[0]
 
 
+@pytest.mark.filterwarnings("ignore:similarity")
 def test_trace_step_by_hand_and_at_ties():
     f, h, s = np.array([[-1.0]], np.float32), np.array([[1]], np.int8), np.array([[1]])
     assert discrete.trace_step(f, h, s, eta=0.3).tolist() == [[1]]
@@ -281,6 +282,36 @@ def test_codebooks_are_the_ridge_solution():
     np.testing.assert_allclose(got, left, atol=1e-3)
 
 
+def exact_codebooks(points, words, size, ridge):
+    """The normal equations of the codebooks in float64, and their solution."""
+    slots = words + size * np.arange(words.shape[1])
+    counts, sums = np.zeros((slots.max() + 1,) * 2), np.zeros((slots.max() + 1, points.shape[1]))
+    for first in slots.T:
+        np.add.at(sums, first, points.astype(np.float64))
+        for second in slots.T:
+            np.add.at(counts, (first, second), 1.0)
+    counts += ridge * np.eye(len(counts))
+    return counts, np.linalg.solve(counts, sums)
+
+
+@pytest.mark.parametrize("kind", ["skewed", "rare", "confounded"])
+def test_codebooks_are_exact_for_many_points_far_from_zero(kind):
+    rng = np.random.default_rng(13)
+    points = np.tanh(normal(rng, 100_000, 8)) + np.float32(1)
+    words = rng.choice(8, (100_000, 3), p=[0.86, *[0.02] * 7])
+    if kind == "rare":
+        words[words == 7] = 6
+        words[[5, 6, 7], [0, 1, 2]] = 7
+    if kind == "confounded":
+        words[:, 1] = words[:, 0]
+    counts, expected = exact_codebooks(points, words, 8, 1e-3)
+    found = np.asarray(discrete.fit_codebooks(points, words, 8), np.float64).reshape(24, 8)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    # By how much the objective is above its minimum, which is some 10^5 here.
+    excess = np.sum((found - expected) * (counts @ (found - expected)))
+    assert excess < 1e-6
+
+
 def test_a_codeword_without_points_is_zero():
     points = np.array([[1.0, 2.0], [3.0, 2.0]], np.float32)
     found = discrete.fit_codebooks(points, np.array([[0], [0]]), 3, ridge=1e-3)
@@ -356,7 +387,7 @@ def test_kmeans_finds_clusters_and_survives_too_few_points():
     np.testing.assert_allclose(sorted(found.tolist()), sorted(means[:2].tolist()), atol=1e-4)
     twice = discrete.kmeans(jax.random.key(0), np.ones((4, 2), np.float32), 3)
     np.testing.assert_array_equal(twice, np.ones((3, 2)))
-    with pytest.raises(ValueError, match="num_clusters=0"):
+    with pytest.raises(ValueError, match="num_clusters"):
         discrete.kmeans(jax.random.key(0), points, 0)
 
 
@@ -458,6 +489,92 @@ def test_column_sampling_refuses_what_it_cannot_do():
         discrete.cosdish(jax.random.key(0), labels, 4)
     with pytest.raises(ValueError, match="labels"):
         discrete.cosdish(jax.random.key(0), labels[0], 2)
+
+
+# What a caller can get wrong
+
+F, H, SIMILARITY = np.ones((2, 3)), np.ones((4, 3)), -np.ones((2, 4))
+LABELS, BITS = np.array([[1, 0], [0, 1]]), np.array([[1, 0], [0, 1]])
+POINTS, BOOKS, WORDS = np.ones((2, 4)), np.ones((2, 3, 4)), np.zeros((2, 2), int)
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: discrete.consensus(F[:0]), "outputs"),
+        (lambda: discrete.trace_step(F[:0], H, SIMILARITY[:0], eta=1), "outputs"),
+        (
+            lambda: discrete.trace_step(F, H, SIMILARITY, eta=np.ones((4, 1, 1))),
+            r"eta .*\(4, 1, 1\)",
+        ),
+        (lambda: discrete.trace_step(F, H, SIMILARITY, eta=-1.0), "eta"),
+        (lambda: discrete.reconstruct(LABELS[:0], BITS[:0]), "empty"),
+        (lambda: discrete.reconstruct(LABELS, 2 * BITS - 1), r"bits .*\(2, 2\).*-1"),
+        (lambda: discrete.reconstruct(2 * LABELS - 1, BITS), r"labels .*\(2, 2\).*-1"),
+        (lambda: discrete.cosdish(KEY, 2 * np.eye(6) - 1, 2), r"labels .*\(6, 6\).*-1"),
+        (lambda: discrete.cosdish(KEY, np.eye(6), 2, rounds=0), "rounds"),
+        (lambda: discrete.cosdish(KEY, np.eye(6), 2, alternations=0), "alternations"),
+        (lambda: discrete.cyclic_coordinate_descent(F[:0], BITS, previous=F[:0]), "linear"),
+        (lambda: discrete.cyclic_coordinate_descent(F, F.T, previous=F, sweeps=-1), "sweeps"),
+        (lambda: discrete.icm(POINTS[:0], BOOKS), "points"),
+        (lambda: discrete.icm(POINTS, BOOKS, sweeps=0), "sweeps"),
+        (
+            lambda: discrete.icm(POINTS, BOOKS, previous=WORDS + 3),
+            r"previous .*\(2, 2\).*0 to 2.*3",
+        ),
+        (lambda: discrete.fit_codebooks(POINTS[:0], WORDS[:0], 3), "empty"),
+        (lambda: discrete.fit_codebooks(POINTS, WORDS - 1, 3), r"assignments .*0 to 2.*-1"),
+        (lambda: discrete.fit_codebooks(POINTS, WORDS + 3, 3), r"assignments .*0 to 2.*3"),
+        (lambda: discrete.fit_codebooks(POINTS, WORDS, 3, ridge=0.0), "ridge"),
+        (lambda: discrete.fit_codebooks(POINTS, WORDS, 3, ridge=np.ones(3)), r"ridge .*\(3,\)"),
+        (lambda: discrete.decode(np.array([[99, -1]]), BOOKS), "assignments .*0 to 2.*99"),
+        (lambda: discrete.quantized_inner_products(POINTS, WORDS - 1, BOOKS), "assignments"),
+        (lambda: discrete.product_codebooks(KEY, POINTS, 0, 2), "num_codebooks"),
+        (lambda: discrete.kmeans(KEY, POINTS, 0), "num_clusters"),
+        (lambda: discrete.kmeans(KEY, POINTS, 2, steps=-1), "steps"),
+        (lambda: discrete.anchor_bandwidth(POINTS[:0], POINTS), "points"),
+        (lambda: discrete.anchor_affinities(POINTS, POINTS[:0], bandwidth=1.0), "anchors"),
+        (lambda: discrete.anchor_affinities(POINTS, POINTS, bandwidth=0.0), "bandwidth"),
+        (lambda: discrete.anchor_affinities(POINTS, POINTS, bandwidth=np.ones(2)), r"\(2,\)"),
+        (lambda: discrete.anchor_affinities(POINTS, POINTS, bandwidth=jnp.ones(2)), r"\(2,\)"),
+        (lambda: similarity.share_label(2 * LABELS - 1, LABELS), r"labels_a .*\(2, 2\).*-1"),
+        (lambda: similarity.signed(LABELS, 2 * LABELS - 1), r"labels_b .*\(2, 2\).*-1"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
+
+
+def test_the_shape_of_a_setting_is_known_while_tracing():
+    with pytest.raises(ValueError, match=r"eta .*\(5,\)"):
+        jax.jit(lambda eta: discrete.trace_step(F, H, SIMILARITY, eta=eta))(np.ones(5))
+    with pytest.raises(TypeError, match="eta"):
+        discrete.trace_step(F, H, SIMILARITY, eta="much")
+
+
+def test_a_row_that_does_not_count_may_hold_anything():
+    where = np.array([True, False])
+    discrete.reconstruct(LABELS - 9 * ~where[:, None], BITS + 7 * ~where[:, None], where=where)
+    discrete.fit_codebooks(POINTS, WORDS + 99 * ~where[:, None], 3, where=where)
+
+
+def test_a_similarity_without_dissimilar_pairs_gets_a_warning(recwarn):
+    with pytest.warns(UserWarning, match=r"similarity .*\(2, 4\)"):
+        discrete.trace_step(F, H, -SIMILARITY, eta=1)
+    with pytest.warns(UserWarning, match=r"similarity .*\(2, 4\)"):
+        losses.trace_loss(F, H, -SIMILARITY)
+    discrete.trace_step(F, H, SIMILARITY, eta=1)
+    losses.trace_loss(F, H, SIMILARITY)
+    jax.jit(losses.trace_loss)(F, H, -SIMILARITY)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.7])
+def test_means_of_ones_are_not_rounded_above_one(scale):
+    labels = np.float32(scale) * (np.random.default_rng(2).random((200, 5)) < 0.4)
+    assert discrete.reconstruct(labels, np.ones((200, 8))).max() == 1
 
 
 # On two devices, and under jit

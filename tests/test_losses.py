@@ -17,7 +17,7 @@ from jxhash import losses, parallel
 from jxhash.losses import _pairs
 
 # (rows of u, rows of v, bits): every property is compiled for these alone.
-WIDE, SQUARE, SINGLE, BLOCKS = (5, 7, 8), (4, 4, 6), (1, 1, 2), (6, 4, 3)
+WIDE, SQUARE, SINGLE, BLOCKS = (5, 7, 8), (4, 4, 6), (1, 1, 2), (7, 4, 3)
 few = settings(deadline=None, max_examples=4, derandomize=True, database=None)
 
 
@@ -291,6 +291,7 @@ def gradient(function, arrays, live):
     return jax.jit(jax.grad(function, live))(*arrays)
 
 
+@pytest.mark.filterwarnings("ignore:similarity")
 @every_form
 @few
 @given(seed=st.integers(0, 10**6), size=st.sampled_from([0.1, 1.0, 3.0]))
@@ -383,6 +384,56 @@ def test_unreduced_sums_to_the_reduced(name):
     means = by(reduce_fn=functools.partial(jnp.mean, axis=0))
     expected = np.asarray(each).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
     np.testing.assert_allclose(means, expected, rtol=1e-6)
+
+
+def spread(x, where=None):
+    return -jnp.mean(jnp.log1p(x), where=where)
+
+
+@pytest.mark.parametrize(
+    ("reduce_fn", "by_numpy"),
+    [
+        (jnp.max, np.max),
+        (jnp.min, np.min),
+        (jnp.var, np.var),
+        (jnp.std, np.std),
+        (spread, lambda x, axis=None: -np.mean(np.log1p(x), axis=axis)),
+        (lambda x: jnp.sum(x), np.sum),
+    ],
+)
+def test_any_reduction_leaves_out_what_does_not_count(reduce_fn, by_numpy):
+    u, v, similarity = make("pairwise_log_likelihood", 35)
+    mask = np.random.default_rng(0).random((5, 7)) < 0.5
+    mask[:, 0], mask[2] = False, True
+    loss = functools.partial(losses.pairwise_log_likelihood_loss, u, v, similarity)
+    each = np.asarray(loss(reduce_fn=None))
+    found = jax.jit(lambda where: loss(where=where, reduce_fn=reduce_fn))(mask)
+    np.testing.assert_allclose(found, by_numpy(each[mask]), rtol=1e-5)
+    assert loss(where=np.zeros((5, 7), bool), reduce_fn=reduce_fn) == 0
+    np.testing.assert_allclose(loss(reduce_fn=reduce_fn), by_numpy(each), rtol=1e-5)
+
+
+@pytest.mark.parametrize("reduce_fn", [jnp.max, jnp.min, jnp.var])
+def test_a_reduction_of_rows_is_zero_where_a_row_does_not_count(reduce_fn):
+    u, v, similarity = make("pairwise_log_likelihood", 36)
+    mask = np.random.default_rng(1).random((5, 7)) < 0.6
+    mask[3] = False
+    loss = functools.partial(losses.pairwise_log_likelihood_loss, u, v, similarity, where=mask)
+    each = np.asarray(loss(reduce_fn=None))
+    found = loss(reduce_fn=functools.partial(reduce_fn, axis=1))
+    by_numpy = getattr(np, reduce_fn.__name__)
+    expected = [
+        by_numpy(row[counted]) if any(counted) else 0
+        for row, counted in zip(each, mask, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_builtin_may_reduce():
+    u = outputs(np.random.default_rng(0), 3, 2)
+    each = losses.bit_margin_loss(u, margin=3.0, reduce_fn=None)
+    where = np.array([True, True, False])
+    assert losses.bit_margin_loss(u, margin=3.0, where=where, reduce_fn=max) == each[:2].max()
 
 
 @every_loss
@@ -591,14 +642,14 @@ def test_statistics_do_not_change_under_a_translation(name):
     np.testing.assert_allclose(this.loss(*moved), this.loss(*arrays), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["pairwise_log_likelihood", "hamming_focal"])
+@pytest.mark.parametrize("name", ["pairwise_log_likelihood", "hamming_focal", "cosine_margin"])
 def test_blocks_of_rows_give_the_same(name, monkeypatch):
     monkeypatch.setattr(_pairs, "_MAX_ENTRIES", 8)
     this = TABLE[name]
     arrays = make(name, 20, BLOCKS)
     rng = np.random.default_rng(2)
-    masks = [None, *(rng.random(shape) < 0.7 for shape in ((6, 4), (6, 1), (1, 4)))]
-    weights = rng.random((6, 1)).astype(np.float32)
+    masks = [None, *(rng.random(shape) < 0.7 for shape in ((7, 4), (7, 1), (1, 4)))]
+    weights = rng.random((7, 1)).astype(np.float32)
 
     @jax.jit
     def run(u, v):
@@ -614,7 +665,7 @@ def test_blocks_of_rows_give_the_same(name, monkeypatch):
 
     found = iter(run(*arrays[:2]))
     for where in masks:
-        counted = np.ones((6, 4), bool) if where is None else np.broadcast_to(where, (6, 4))
+        counted = np.ones((7, 4), bool) if where is None else np.broadcast_to(where, (7, 4))
 
         def each(u, v, similarity, counted=counted):
             return np.where(counted, this.oracle(u, v, similarity) * weights, 0)
@@ -627,6 +678,55 @@ def test_blocks_of_rows_give_the_same(name, monkeypatch):
             np.testing.assert_allclose(value, whole / divisor, rtol=1e-5, atol=1e-6)
             for slope, by_hand in zip(got, slopes, strict=True):
                 np.testing.assert_allclose(slope, by_hand / divisor, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_of_labelled_rows_give_the_same(monkeypatch):
+    u, v, labels_u, labels_v = make("pairwise_log_likelihood_from_labels", 37, BLOCKS)
+    where, where_v = np.arange(7) != 2, np.arange(4) != 1
+    similarity = (labels_u @ labels_v.T > 0).astype(np.float32)
+    options = {"scale": 1.5, "clip": 2.0}
+    pairs = functools.partial(losses.pairwise_log_likelihood_loss, **options)
+    expected = jax.value_and_grad(pairs, (0, 1))(
+        u, v, similarity, where=where[:, None] & where_v[None, :]
+    )
+    rows = functools.partial(losses.pairwise_log_likelihood_from_labels_loss, **options)
+    monkeypatch.setattr(_pairs, "_MAX_ENTRIES", 8)
+    found = jax.jit(
+        lambda u, v: jax.value_and_grad(rows, (0, 1))(
+            u, v, labels_u, labels_v, where=where, where_v=where_v
+        )
+    )(u, v)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), found, expected)
+
+
+def test_blocks_of_rows_of_two_devices(monkeypatch):
+    monkeypatch.setattr(_pairs, "_MAX_ENTRIES", 8)
+    mesh = jax.make_mesh((2,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
+    u, v, similarity = make("pairwise_log_likelihood", 39, (14, 4, 3))
+    slope = jax.grad(functools.partial(losses.pairwise_log_likelihood_loss, reduce_fn=jnp.sum))
+    of_rows = jax.P("i")
+    mapped = jax.shard_map(
+        lambda u, similarity: slope(u, v, similarity),
+        mesh=mesh,
+        in_specs=(of_rows, of_rows),
+        out_specs=of_rows,
+    )
+    np.testing.assert_allclose(mapped(u, similarity), slope(u, v, similarity), rtol=1e-5)
+
+
+def test_a_prime_number_of_rows_goes_in_few_blocks(monkeypatch):
+    monkeypatch.setattr(_pairs, "_MAX_ENTRIES", 100)
+    rows = jnp.asarray(outputs(np.random.default_rng(38), 509, 3))
+    seen = set()
+
+    def kernel(block):
+        seen.add(len(block))
+        return jnp.sin(block)
+
+    value, back = jax.vjp(jax.jit(lambda x: _pairs.by_rows(kernel, x, 10)), rows)
+    assert seen == {10}
+    np.testing.assert_allclose(value, jnp.sin(rows), rtol=1e-6)
+    np.testing.assert_allclose(back(value)[0], jnp.cos(rows) * value, rtol=1e-5)
 
 
 # What one loss has alone: values by hand, closed forms of gradients, identities between methods.
@@ -912,6 +1012,10 @@ def test_mmd_refuses_what_is_no_bandwidth():
     for gamma in (0.0, -1.0, (0.1, 0.0), "mean", np.ones((2, 2)), ()):
         with pytest.raises(ValueError, match="gamma"):
             losses.mmd_loss(x, y, gamma=gamma)
+        with pytest.raises(ValueError, match="gamma"):
+            losses.mmd_loss(x[:0], y, gamma=gamma)
+    with pytest.raises(ValueError, match="weights"):
+        losses.mmd_loss(x[:0], y, gamma=1.0, weights=np.ones(3))
 
 
 def test_trace_gradient_is_the_pull_of_the_other_side():
@@ -958,11 +1062,18 @@ def test_settings_out_of_range_are_refused(loss, options, named):
     u, v, similarity = make("pairwise_log_likelihood", 32)
     with pytest.raises(ValueError, match=named):
         loss(u, v, similarity, **options)
+    with pytest.raises(ValueError, match=rf"{named} .*\(3, 1, 1\)"):
+        loss(u, v, similarity, **options | {named: np.ones((3, 1, 1))})
+    with pytest.raises(ValueError, match=rf"{named} .*\(7,\)"):
+        jax.jit(lambda x: loss(u, v, similarity, **options | {named: x}))(np.ones(7))
+    with pytest.raises(TypeError, match=named):
+        loss(u, v, similarity, **options | {named: "1"})
     for margin in (0.0, 2.0, -1.0):
         with pytest.raises(ValueError, match="margin"):
             losses.cosine_quantization_loss(u, margin=margin)
-    with pytest.raises(ValueError, match="margin"):
-        losses.bit_margin_loss(u, margin=-0.5)
+    for margin in (-0.5, np.full(8, 0.5)):
+        with pytest.raises(ValueError, match="margin"):
+            losses.bit_margin_loss(u, margin=margin)
 
 
 def test_similarities_outside_their_alphabet_are_refused():
@@ -980,5 +1091,12 @@ def test_similarities_outside_their_alphabet_are_refused():
         losses.cosine_margin_loss(u, v, similarity, margin=0.5)
     with pytest.raises(ValueError, match="bits"):
         losses.bit_cross_entropy_loss(u, np.sign(u))
+    u, v, *labels = make("pairwise_log_likelihood_from_labels", 33)
+    for position in (0, 1):
+        wrong = [2 * x - 1 if i == position else x for i, x in enumerate(labels)]
+        with pytest.raises(ValueError, match=r"labels_[uv] .*\([57], 5\).*-1"):
+            losses.pairwise_log_likelihood_from_labels_loss(u, v, *wrong)
+    with pytest.raises(ValueError, match="empty"):
+        losses.balanced_weights(similarity[:0])
     # Nothing can be looked at while a function is traced.
     jax.jit(losses.pairwise_log_likelihood_loss)(u, v, signed)

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jxhash import parallel
-from jxhash.discrete import _checks
+from jxhash import _checks, parallel
 
 
 def _squared_distances(points: jax.Array, centres: jax.Array) -> jax.Array:
@@ -76,19 +75,17 @@ def kmeans(
 
     Raises:
       TypeError: `where` is not boolean.
-      ValueError: there are no points, or no clusters.
+      ValueError: there are no points, no clusters, or fewer than no steps.
 
     >>> points = jnp.array([[0.0], [1.0], [10.0], [11.0]])
     >>> sorted(kmeans(jax.random.key(0), points, 2).ravel().tolist())
     [0.5, 10.5]
     """
-    points = _checks.matrix("points", points)
-    if 0 in points.shape or num_clusters < 1:
-        raise ValueError(
-            f"kmeans takes points and clusters, not points of shape {points.shape} and "
-            f"num_clusters={num_clusters}"
-        )
-    where = _checks.counted(where, len(points))
+    points = _checks.real("points", points)
+    _checks.require_rows(points=points)
+    _checks.setting("num_clusters", num_clusters, _checks.COUNT)
+    _checks.setting("steps", steps, _checks.WHOLE)
+    where = _checks.row_mask("where", where, points)
     return _kmeans(key, jnp.where(where[:, None], points, 0), where, num_clusters, steps)
 
 
@@ -122,11 +119,9 @@ def anchor_bandwidth(points: ArrayLike, anchors: ArrayLike) -> jax.Array:
 
 
 def _check_anchors(points: ArrayLike, anchors: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    points, anchors = _checks.matrix("points", points), _checks.matrix("anchors", anchors)
-    if points.shape[1] != anchors.shape[1]:
-        raise ValueError(
-            f"points and anchors have one width, not the shapes {points.shape} and {anchors.shape}"
-        )
+    points, anchors = _checks.real("points", points), _checks.real("anchors", anchors)
+    _checks.require_rows(points=points, anchors=anchors)
+    _checks.same_width(points=points, anchors=anchors)
     return points, anchors
 
 
@@ -163,13 +158,15 @@ def anchor_affinities(
       float32 [n, k]; rows sum to 1.
 
     Raises:
-      ValueError: the widths differ, or `nearest` is not a number of anchors.
+      ValueError: the widths differ, `bandwidth` is not positive, or `nearest` is not a number of
+        anchors.
 
     >>> anchors = jnp.array([[0.0], [1.0]])
     >>> anchor_affinities(jnp.array([[0.5]]), anchors, bandwidth=1.0).tolist()
     [[0.5, 0.5]]
     """
     points, anchors = _check_anchors(points, anchors)
+    _checks.setting("bandwidth", bandwidth, _checks.POSITIVE)
     if nearest is not None and not 1 <= nearest <= len(anchors):
         raise ValueError(f"nearest={nearest} is not between 1 and the {len(anchors)} anchors")
     return _affinities(points, anchors, bandwidth, nearest)

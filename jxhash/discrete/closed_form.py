@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jxhash import codes, parallel
-from jxhash.discrete import _checks
+from jxhash import _checks, codes, parallel
 
 
 @jax.jit
@@ -36,12 +35,13 @@ def consensus(*outputs: ArrayLike, previous: ArrayLike | None = None) -> jax.Arr
     """
     if not outputs:
         raise ValueError("consensus takes the outputs of one modality at least")
-    arrays = tuple(_checks.matrix("outputs", x) for x in outputs)
+    arrays = tuple(_checks.real("outputs", x) for x in outputs)
+    _checks.require_rows(outputs=arrays[0])
     for other in arrays[1:]:
         _checks.same_shape(outputs=arrays[0], others=other)
     if previous is not None:
+        previous = _checks.real("previous", previous)
         _checks.same_shape(outputs=arrays[0], previous=previous)
-        previous = jnp.asarray(previous)
     return _consensus(arrays, previous)
 
 
@@ -74,42 +74,42 @@ def trace_step(
 
     which falls apart into single bits, so no coordinate descent is needed; taking turns with the
     other modality (which passes the transposed similarity) never increases the sum for both.
-    Without negative similarities the best codes are all alike: take `similarity.signed`.
+    Without negative similarities the best codes are all alike, of which a warning tells: take
+    `similarity.signed`.
 
     Args:
       outputs: [m, K] real-valued outputs F of this modality.
       other_codes: [n, K] codes H of the other.
       similarity: [m, n], negative where a pair is dissimilar; any real dtype.
-      eta: the weight of the outputs; entries of S H go up to n, so a fraction of n.
+      eta: the weight of the outputs, not negative; entries of S H go up to n, so a fraction of n.
       previous: [m, K] codes that a bit keeps at a tie; +1 without them.
 
     Returns:
       int8 codes [m, K] in {-1, +1}.
 
     Raises:
-      ValueError: the shapes do not match.
+      ValueError: the shapes do not match, or `eta` is negative.
 
-    >>> outputs, other, similarity = jnp.array([[-1.0]]), jnp.array([[1]]), jnp.array([[1]])
+    >>> outputs, other, similarity = jnp.array([[1.0]]), jnp.array([[1]]), jnp.array([[-1]])
     >>> trace_step(outputs, other, similarity, eta=0.3).tolist()
-    [[1]]
-    >>> trace_step(outputs, other, similarity, eta=0.6).tolist()
     [[-1]]
+    >>> trace_step(outputs, other, similarity, eta=0.6).tolist()
+    [[1]]
     """
-    outputs, other = _checks.matrix("outputs", outputs), _checks.matrix("other_codes", other_codes)
-    similarity = _checks.matrix("similarity", similarity)
-    if outputs.shape[1] != other.shape[1]:
-        raise ValueError(
-            "outputs and other_codes have one width, "
-            f"not the shapes {outputs.shape} and {other.shape}"
-        )
+    _checks.setting("eta", eta, _checks.NOT_NEGATIVE)
+    outputs, other = _checks.real("outputs", outputs), _checks.real("other_codes", other_codes)
+    similarity = _checks.real("similarity", similarity)
+    _checks.require_rows(outputs=outputs, other_codes=other)
+    _checks.same_width(outputs=outputs, other_codes=other)
     if similarity.shape != (len(outputs), len(other)):
         raise ValueError(
             f"similarity has one value a pair, {(len(outputs), len(other))}, "
             f"not the shape {similarity.shape}; one of the modalities passes its transpose"
         )
     if previous is not None:
+        previous = _checks.real("previous", previous)
         _checks.same_shape(outputs=outputs, previous=previous)
-        previous = jnp.asarray(previous)
+    _checks.warn_of_agreement(similarity)
     return _trace_step(outputs, other, similarity, eta, previous)
 
 
@@ -134,18 +134,19 @@ def reconstruct(labels: ArrayLike, bits: ArrayLike, *, where: ArrayLike | None =
 
     Raises:
       TypeError: `where` is not boolean.
-      ValueError: the shapes do not match.
+      ValueError: the shapes do not match, `labels` are negative, or `bits` leave [0, 1].
 
     >>> labels = jnp.array([[1, 0], [1, 0], [0, 1]])
     >>> reconstruct(labels, jnp.array([[1, 0], [0, 0], [1, 1]])).tolist()
     [[0.5, 0.0], [0.5, 0.0], [1.0, 1.0]]
     """
-    labels, bits = _checks.matrix("labels", labels), _checks.matrix("bits", bits)
-    if len(labels) != len(bits):
-        raise ValueError(
-            f"labels and bits have as many rows, not the shapes {labels.shape} and {bits.shape}"
-        )
-    return _reconstruct(labels, bits, _checks.counted(where, len(bits)))
+    labels, bits = _checks.real("labels", labels), _checks.real("bits", bits)
+    _checks.require_rows(labels=labels, bits=bits)
+    _checks.same_length(labels=labels, bits=bits)
+    where = _checks.row_mask("where", where, bits)
+    _checks.require_values("labels", labels, _checks.NOT_NEGATIVE, where)
+    _checks.require_values("bits", bits, _checks.BITS, where)
+    return _reconstruct(labels, bits, where)
 
 
 @jax.jit
@@ -157,4 +158,5 @@ def _reconstruct(labels: jax.Array, bits: jax.Array, where: jax.Array) -> jax.Ar
     )
     shared = jnp.matmul(labels, counts, precision="highest")[:, None]
     means = jnp.matmul(labels, sums, precision="highest") / jnp.where(shared > 0, shared, 1)
-    return jnp.where(shared > 0, means, bits)
+    # A mean of ones may be rounded to more than one.
+    return jnp.where(shared > 0, jnp.clip(means, 0, 1), bits)

@@ -1,14 +1,14 @@
 """Composite quantization: points as sums of one codeword from each of several codebooks."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jxhash import parallel
-from jxhash.discrete import _checks
+from jxhash import _checks, parallel
 from jxhash.discrete.anchors import kmeans
 
 # Points whose distances to one codebook are held at a time.
@@ -24,16 +24,32 @@ def _check_codebooks(codebooks: ArrayLike, width: int) -> jax.Array:
     return codebooks.astype(jnp.promote_types(codebooks.dtype, jnp.float32))
 
 
-def _check_assignments(assignments: ArrayLike, num_codebooks: int | None = None) -> jax.Array:
-    assignments = jnp.asarray(assignments)
-    if not jnp.issubdtype(assignments.dtype, jnp.integer):
-        raise TypeError(f"assignments are numbers of codewords, not {assignments.dtype}")
-    if assignments.ndim != 2 or num_codebooks not in (None, assignments.shape[1]):
+def _check_assignments(
+    name: str, assignments: ArrayLike, num_codebooks: int | None = None
+) -> jax.Array:
+    array = jnp.asarray(assignments)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{name} are numbers of codewords, not {array.dtype}")
+    if array.ndim != 2 or num_codebooks not in (None, array.shape[1]):
         raise ValueError(
-            f"assignments has a column a codebook ({num_codebooks or 'any number'}), "
-            f"not the shape {assignments.shape}"
+            f"{name} has a column a codebook ({num_codebooks or 'any number'}), "
+            f"not the shape {array.shape}"
         )
-    return assignments.astype(jnp.int32)
+    return array.astype(jnp.int32)
+
+
+def _numbers_of(num_codewords: int) -> _checks.Alphabet:
+    return _checks.Alphabet(
+        lambda words: (words >= 0) & (words < num_codewords), f"from 0 to {num_codewords - 1}"
+    )
+
+
+def _check_choices(name: str, assignments: ArrayLike, codebooks: jax.Array) -> jax.Array:
+    """Checks that assignments name a codeword of each codebook."""
+    num_codebooks, num_codewords, _ = codebooks.shape
+    array = _check_assignments(name, assignments, num_codebooks)
+    _checks.require_values(name, array, _numbers_of(num_codewords))
+    return array
 
 
 @functools.partial(jax.jit, static_argnames="sweeps")
@@ -102,23 +118,21 @@ def icm(
 
     Raises:
       TypeError: `previous` is not of integers.
-      ValueError: the shapes do not match.
+      ValueError: the shapes do not match, `previous` names no codeword, or there is no sweep.
 
     >>> codebooks = jnp.array([[[0.0], [10.0]], [[0.0], [1.0]]])
     >>> icm(jnp.array([[11.2], [0.4]]), codebooks).tolist()
     [[1, 1], [0, 0]]
     """
-    points = _checks.matrix("points", points)
+    points = _checks.real("points", points)
     codebooks = _check_codebooks(codebooks, points.shape[1])
+    _checks.require_rows(points=points, codebooks=codebooks)
+    _checks.setting("sweeps", sweeps, _checks.COUNT)
     if previous is None:
         start = jnp.full((len(points), len(codebooks)), -1, jnp.int32)
     else:
-        start = _check_assignments(previous, len(codebooks))
-        if len(start) != len(points):
-            raise ValueError(
-                "points and previous have as many rows, "
-                f"not the shapes {points.shape} and {start.shape}"
-            )
+        start = _check_choices("previous", previous, codebooks)
+        _checks.same_length(points=points, previous=start)
     return _icm(points, codebooks, key, sweeps, start)
 
 
@@ -152,20 +166,21 @@ def fit_codebooks(
 
     Raises:
       TypeError: `assignments` are not integers, `where` is not boolean.
-      ValueError: the shapes do not match.
+      ValueError: the shapes do not match, `assignments` name no codeword, or `ridge` is not
+        positive.
 
     >>> points = jnp.array([[1.0], [3.0], [8.0]])
     >>> fit_codebooks(points, jnp.array([[0], [0], [1]]), 2, ridge=1e-6).round(3).tolist()
     [[[2.0], [8.0]]]
     """
-    points = _checks.matrix("points", points)
-    assignments = _check_assignments(assignments)
-    if len(points) != len(assignments):
-        raise ValueError(
-            "points and assignments have as many rows, "
-            f"not the shapes {points.shape} and {assignments.shape}"
-        )
-    where = _checks.counted(where, len(points))
+    points = _checks.real("points", points)
+    assignments = _check_assignments("assignments", assignments)
+    _checks.setting("num_codewords", num_codewords, _checks.COUNT)
+    _checks.setting("ridge", ridge, _checks.POSITIVE)
+    _checks.require_rows(points=points, assignments=assignments)
+    _checks.same_length(points=points, assignments=assignments)
+    where = _checks.row_mask("where", where, points)
+    _checks.require_values("assignments", assignments, _numbers_of(num_codewords), where)
     return _fit_codebooks(points, assignments, num_codewords, ridge, where)
 
 
@@ -183,18 +198,52 @@ def _fit_codebooks(
     ones = jnp.broadcast_to(where[:, None, None], (*slots.shape, num_codebooks))
     together = jnp.zeros((size, size), points.dtype)
     together = together.at[slots[:, :, None], slots[:, None, :]].add(ones.astype(points.dtype))
-    shares = jnp.broadcast_to(
-        jnp.where(where[:, None], points, 0)[:, None, :], (*slots.shape, points.shape[1])
-    )
-    sums = jnp.zeros((size, points.shape[1]), points.dtype).at[slots].add(shares)
-    together, sums = parallel.total((together, sums))
-    # Counts have null directions that a triangular solver in float32 may take for negative ones.
-    values, vectors = jnp.linalg.eigh(together)
-    inverse = 1 / (jnp.maximum(values, 0) + ridge)
-    along = jnp.matmul(vectors.T, sums, precision="highest") * inverse[:, None]
-    solution = jnp.matmul(vectors, along, precision="highest")
+    together = parallel.total(together)
+    ridge = jnp.asarray(ridge, points.dtype)
+    solve = _ridge_solver(together, ridge)
+
+    def step(solution: jax.Array) -> jax.Array:
+        rest = points - jnp.sum(solution[slots], axis=1)
+        shares = jnp.where(where[:, None], rest, 0)[:, None, :]
+        sums = (
+            jnp.zeros_like(solution)
+            .at[slots]
+            .add(jnp.broadcast_to(shares, (*slots.shape, points.shape[1])))
+        )
+        return solution + solve(parallel.total(sums) - ridge * solution)
+
+    # The second step gives back what rounding took from the first.
+    solution = step(step(jnp.zeros((size, points.shape[1]), points.dtype)))
     used = jnp.diagonal(together) > 0
     return jnp.where(used[:, None], solution, 0).reshape(num_codebooks, num_codewords, -1)
+
+
+def _ridge_solver(counts: jax.Array, ridge: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """Solves (counts + ridge) C = B for B in the range of the counts, whatever the ridge.
+
+    Some directions change no point: one codebook against another, or codewords that are only used
+    together. B has nothing along them but rounding errors, which a small ridge would blow up.
+    """
+    size = len(counts)
+    scale = jax.lax.rsqrt(jnp.diagonal(counts) + ridge)
+    # Scaled, so that a codeword of one point differs from nothing beside one of a million.
+    scaled = (counts + ridge * jnp.eye(size, dtype=counts.dtype)) * scale[:, None] * scale[None, :]
+    values, vectors = jnp.linalg.eigh(scaled)
+    null = values < size * jnp.finfo(values.dtype).eps * values[-1]
+    inverse = jnp.where(null, 0, 1 / jnp.where(null, 1, values))
+    # The ridge wants nothing along them either, before the scaling.
+    basis = jnp.linalg.qr(jnp.where(null[None, :], scale[:, None] * vectors, 0))[0]
+    basis = jnp.where(null[None, :], basis, 0)
+
+    def product(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.matmul(a, b, precision="highest")
+
+    def solve(targets: jax.Array) -> jax.Array:
+        along = inverse[:, None] * product(vectors.T, scale[:, None] * targets)
+        solution = scale[:, None] * product(vectors, along)
+        return solution - product(basis, product(basis.T, solution))
+
+    return solve
 
 
 def decode(assignments: ArrayLike, codebooks: ArrayLike) -> jax.Array:
@@ -209,13 +258,13 @@ def decode(assignments: ArrayLike, codebooks: ArrayLike) -> jax.Array:
 
     Raises:
       TypeError: `assignments` are not integers.
-      ValueError: the shapes do not match.
+      ValueError: the shapes do not match, or `assignments` name no codeword.
 
     >>> decode(jnp.array([[1, 0]]), jnp.array([[[0.0], [10.0]], [[2.0], [1.0]]])).tolist()
     [[12.0]]
     """
     codebooks = _check_codebooks(codebooks, np.shape(codebooks)[-1])
-    assignments = _check_assignments(assignments, len(codebooks))
+    assignments = _check_choices("assignments", assignments, codebooks)
     books = jnp.arange(len(codebooks))[None, :]
     return jnp.sum(codebooks[books, assignments], axis=1)
 
@@ -240,15 +289,15 @@ def quantized_inner_products(
 
     Raises:
       TypeError: `assignments` are not integers.
-      ValueError: the shapes do not match.
+      ValueError: the shapes do not match, or `assignments` name no codeword.
 
     >>> codebooks = jnp.array([[[0.0], [10.0]], [[2.0], [1.0]]])
     >>> quantized_inner_products(jnp.array([[0.5]]), jnp.array([[1, 0]]), codebooks).tolist()
     [[6.0]]
     """
-    queries = _checks.matrix("queries", queries)
+    queries = _checks.real("queries", queries)
     codebooks = _check_codebooks(codebooks, queries.shape[1])
-    assignments = _check_assignments(assignments, len(codebooks))
+    assignments = _check_choices("assignments", assignments, codebooks)
     tables = jnp.einsum("qr,mwr->mqw", queries, codebooks, precision="highest")
     total = jnp.zeros((len(queries), len(assignments)), tables.dtype)
     for book, table in enumerate(tables):
@@ -280,7 +329,8 @@ def product_codebooks(
     >>> product_codebooks(jax.random.key(0), points, 2, 1).tolist()
     [[[2.5, 0.0]], [[0.0, 1.0]]]
     """
-    points = _checks.matrix("points", points)
+    points = _checks.real("points", points)
+    _checks.setting("num_codebooks", num_codebooks, _checks.COUNT)
     if points.shape[1] % num_codebooks:
         raise ValueError(
             f"num_codebooks={num_codebooks} does not divide the {points.shape[1]} dimensions "

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jxhash import codes
+from jxhash import _checks, codes
 
 _ROUNDING = 1e-5
 
@@ -100,21 +100,26 @@ def cosdish(
       numpy int8 [n, num_bits] codes in {-1, +1}.
 
     Raises:
-      ValueError: `labels` is not a matrix, `reweight` is none of the three, or there are not more
-        samples than columns.
+      ValueError: `labels` is not a matrix or negative, a number is below 1, `reweight` is none of
+        the three, or there are not more samples than columns.
 
     >>> labels = np.repeat(np.eye(3), 50, axis=0)
     >>> found = cosdish(jax.random.key(0), labels, 8)
     >>> found.shape, np.unique(found).tolist()
     ((150, 8), [-1, 1])
     """
-    labels = np.asarray(labels, np.float32)
+    labels = np.asarray(_checks.real("labels", labels))
+    _checks.require_values("labels", labels, _checks.NOT_NEGATIVE)
     columns = num_bits if columns is None else columns
-    if labels.ndim != 2:
-        raise ValueError(f"labels are multi-hot, [n, C], not of shape {labels.shape}")
+    for name, number in (
+        ("num_bits", num_bits),
+        ("rounds", rounds),
+        ("alternations", alternations),
+    ):
+        _checks.setting(name, number, _checks.COUNT)
     if reweight not in ("-r", "+r", "-1"):
         raise ValueError(f'reweight is "-r", "+r" or "-1", not "{reweight}"')
-    if num_bits < 1 or not 1 <= columns < len(labels):
+    if not 1 <= columns < len(labels):
         raise ValueError(
             f"columns={columns} is not between 1 and one less than the {len(labels)} samples "
             f"(num_bits={num_bits}); take fewer bits or columns, or more samples"

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jxhash import codes
-from jxhash.discrete import _checks
+from jxhash import _checks, codes
 
 
 @jax.jit
@@ -49,7 +48,7 @@ def cyclic_coordinate_descent(
       int8 codes [n, K] in {-1, +1}.
 
     Raises:
-      ValueError: the shapes do not match.
+      ValueError: the shapes do not match, or `sweeps` is no number of sweeps.
 
     >>> previous = jnp.array([[1, 1]])
     >>> cyclic_coordinate_descent(
@@ -57,9 +56,11 @@ def cyclic_coordinate_descent(
     ... ).tolist()
     [[-1, 1]]
     """
-    linear, weights = _checks.matrix("linear", linear), _checks.matrix("weights", weights)
-    start = _checks.matrix("previous", previous)
+    linear, weights = _checks.real("linear", linear), _checks.real("weights", weights)
+    start = _checks.real("previous", previous)
     _checks.same_shape(linear=linear, previous=start)
+    _checks.setting("sweeps", sweeps, _checks.COUNT)
+    _checks.require_rows(linear=linear, weights=weights)
     if linear.shape[1] != len(weights):
         raise ValueError(
             "weights has a row for each bit of linear, "

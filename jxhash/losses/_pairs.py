@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jxhash import _checks
 from jxhash.losses import _contract
 from jxhash.losses._contract import ReduceFn
 
@@ -41,9 +42,9 @@ class PairLoss(NamedTuple):
 
 def check_outputs(u: ArrayLike, v: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Checks the outputs of two sides that are to be compared."""
-    u, v = _contract.outputs("u", u), _contract.outputs("v", v)
-    _contract.require_rows(u=u, v=v)
-    _contract.same_width(u=u, v=v)
+    u, v = _checks.outputs("u", u), _checks.outputs("v", v)
+    _checks.require_rows(u=u, v=v)
+    _checks.same_width(u=u, v=v)
     return u, v
 
 
@@ -53,18 +54,18 @@ def check_pairs(
     similarity: ArrayLike,
     where: ArrayLike | None,
     weights: ArrayLike | None,
-    alphabet: _contract.Alphabet | None,
+    alphabet: _checks.Alphabet | None,
 ) -> Pairs:
     """Checks what is known of each pair against the outputs and the loss's alphabet."""
     shape = (u.shape[0], v.shape[0])
     matrix = jnp.asarray(similarity)
     if matrix.shape != shape:
         raise ValueError(f"similarity has one value a pair, {shape}, not the shape {matrix.shape}")
-    _contract.require_real("similarity", matrix)
-    where = _contract.mask("where", where, shape)
+    _checks.require_real("similarity", matrix)
+    where = _checks.mask("where", where, shape)
     if alphabet is not None:
-        _contract.require_values("similarity", similarity, alphabet, where)
-    return Pairs(u, v, matrix, where, _contract.factors(weights, shape))
+        _checks.require_values("similarity", similarity, alphabet, where)
+    return Pairs(u, v, matrix, where, _checks.factors(weights, shape))
 
 
 def keep_pairs(pairs: Pairs) -> Pairs:
@@ -98,11 +99,23 @@ def by_rows(kernel: Callable[[Any], jax.Array], rows: Any, columns: int) -> jax.
     limit = max(_MAX_ENTRIES // columns, 1)
     if num_rows <= limit:
         return kernel(rows)
-    # A divisor, because joining a remainder to the rest would hold the result twice.
-    block = next(size for size in range(limit, 0, -1) if num_rows % size == 0)
-    blocks = jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), rows)
-    result = jax.lax.map(jax.checkpoint(kernel), blocks)
-    return result.reshape(num_rows, *result.shape[2:])
+    num_blocks = -(-num_rows // limit)
+    size = -(-num_rows // num_blocks)
+
+    def block(start: jax.Array) -> jax.Array:
+        return kernel(jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), rows))
+
+    def write(number: jax.Array, result: jax.Array) -> jax.Array:
+        # The last block writes some rows of the one before again, and takes over their gradient: a
+        # remainder of its own would have to be joined, and the result held twice.
+        start = jnp.minimum(number * size, num_rows - size)
+        found = jax.checkpoint(block)(start)
+        return jax.lax.dynamic_update_slice_in_dim(result, found, start, axis=0)
+
+    like = jax.eval_shape(block, 0)
+    result = jnp.zeros((num_rows, *like.shape[1:]), like.dtype)
+    # Under shard_map zeros are known to be the same everywhere, and become rows of a device here.
+    return jax.lax.fori_loop(1, num_blocks, write, write(0, result))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -139,13 +152,6 @@ def _row_sums(loss: PairLoss, pairs: Pairs, settings: tuple) -> jax.Array:
     return by_rows(sums, (u, split), len(pairs.v))
 
 
-def count(where: jax.Array | None, shape: tuple[int, int]) -> jax.Array | float:
-    """The number of pairs that count."""
-    # In floats, since a block may have more entries than int32 counts.
-    every = float(shape[0] * shape[1])
-    return every if where is None else jnp.sum(where) * (every / where.size)
-
-
 def reduced(loss: PairLoss, pairs: Pairs, settings: tuple, reduce_fn: ReduceFn | None) -> jax.Array:
     """The losses of all pairs, reduced; sums and means of large blocks never hold the block."""
     shape = pairs.similarity.shape
@@ -156,4 +162,4 @@ def reduced(loss: PairLoss, pairs: Pairs, settings: tuple, reduce_fn: ReduceFn |
     total = jnp.sum(_row_sums(loss, pairs, settings))
     if reduce_fn is jnp.sum:
         return total
-    return total / jnp.maximum(count(pairs.where, shape), 1)
+    return total / jnp.maximum(_contract.count(pairs.where, shape), 1)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jxhash import _checks
 from jxhash.losses import _contract
 from jxhash.losses._contract import ReduceFn
 
@@ -46,9 +47,9 @@ def bit_balance_loss(
     >>> float(bit_balance_loss(jnp.array([[1.0, 1.0], [-1.0, 1.0]])))
     4.0
     """
-    u = _contract.outputs("u", u)
-    _contract.require_rows(u=u)
-    where = _contract.mask("where", where, u.shape[:1])
+    u = _checks.outputs("u", u)
+    _checks.require_rows(u=u)
+    where = _checks.mask("where", where, u.shape[:1])
     if rest is not None and np.shape(rest) != u.shape[1:]:
         raise ValueError(f"rest has one sum a bit, {u.shape[1:]}, not the shape {np.shape(rest)}")
     rest = jnp.zeros((), u.dtype) if rest is None else rest
@@ -97,7 +98,7 @@ def decorrelation_loss(
     >>> float(decorrelation_loss(bits))
     1.0
     """
-    u = _contract.outputs("u", u)
-    _contract.require_rows(u=u)
-    where = _contract.row_mask("where", where, u)
+    u = _checks.outputs("u", u)
+    _checks.require_rows(u=u)
+    where = _checks.row_mask("where", where, u)
     return _contract.reduce_scalar(_decorrelation(u, where), weights)

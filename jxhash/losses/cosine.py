@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jxhash import _checks
 from jxhash.losses import _contract, _pairs
 from jxhash.losses._contract import ReduceFn
 from jxhash.losses._pairs import PairLoss
@@ -36,7 +37,7 @@ def _margin_block(
 
 
 _MARGIN = PairLoss(_both_like_codes, _margin_block)
-_POWER = _contract.Alphabet(lambda p: (p == 1) | (p == 2), "1 or 2")
+_POWER = _checks.Alphabet(lambda p: (p == 1) | (p == 2), "1 or 2")
 
 
 def cosine_margin_loss(
@@ -79,10 +80,10 @@ def cosine_margin_loss(
     >>> cosine_margin_loss(u, v, jnp.array([[1, 1]]), margin=0.5, reduce_fn=None).tolist()
     [[0.25, 0.0]]
     """
-    _contract.require_values("margin", margin, _contract.COSINE)
-    _contract.require_values("power", power, _POWER)
+    _checks.setting("margin", margin, _checks.COSINE)
+    _checks.setting("power", power, _POWER)
     u, v = _pairs.check_outputs(u, v)
-    pairs = _pairs.check_pairs(u, v, similarity, where, weights, _contract.SIGNED)
+    pairs = _pairs.check_pairs(u, v, similarity, where, weights, _checks.SIGNED)
     return _pairs.reduced(_MARGIN, pairs, (margin, power), reduce_fn)
 
 
@@ -126,10 +127,10 @@ def cosine_quantization_loss(
     >>> round(float(cosine_quantization_loss(jnp.array([[1.0, 0.0]]), margin=1.0)), 4)
     0.2929
     """
-    _contract.require_values("margin", margin, _contract.COSINE)
-    u = _contract.outputs("u", u)
-    _contract.require_rows(u=u)
-    where = _contract.mask("where", where, u.shape[:1])
+    _checks.setting("margin", margin, _checks.COSINE)
+    u = _checks.outputs("u", u)
+    _checks.require_rows(u=u)
+    where = _checks.mask("where", where, u.shape[:1])
     return _contract.reduce(_cosine_quantization(u, margin, where), where, weights, reduce_fn)
 
 
@@ -239,10 +240,10 @@ def hamming_focal_loss(
     >>> round(float(hamming_focal_loss(u, v, jnp.array([[1]]), beta=0.1, focusing=0)), 4)
     0.1
     """
-    _contract.require_values("beta", beta, _contract.POSITIVE)
-    _contract.require_values("focusing", focusing, _contract.NOT_NEGATIVE)
+    _checks.setting("beta", beta, _checks.POSITIVE)
+    _checks.setting("focusing", focusing, _checks.NOT_NEGATIVE)
     u, v = _pairs.check_outputs(u, v)
-    pairs = _pairs.check_pairs(u, v, similarity, where, weights, _contract.SIMILAR)
+    pairs = _pairs.check_pairs(u, v, similarity, where, weights, _checks.SIMILAR)
     return _pairs.reduced(_FOCAL, pairs, (beta, focusing), reduce_fn)
 
 
@@ -270,10 +271,11 @@ def balanced_weights(similarity: ArrayLike, *, where: ArrayLike | None = None) -
 
     Raises:
       TypeError: `where` is not boolean.
-      ValueError: `where` does not broadcast to `similarity`.
+      ValueError: `similarity` is empty, or `where` does not broadcast to it.
 
     >>> balanced_weights(jnp.array([[1, 0, 0]])).tolist()
     [[3.0, 1.0, 1.0]]
     """
-    matrix = _contract.real("similarity", similarity)
-    return _balanced_weights(matrix, _contract.mask("where", where, matrix.shape))
+    matrix = _checks.real("similarity", similarity)
+    _checks.require_rows(similarity=matrix)
+    return _balanced_weights(matrix, _checks.mask("where", where, matrix.shape))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jxhash import _checks
 from jxhash.losses import _contract
 from jxhash.losses._contract import ReduceFn
 
@@ -169,13 +170,16 @@ def mmd_loss(
     >>> round(float(mmd_loss(x, y, gamma=1.0)), 4)
     1.2642
     """
-    x, y = _contract.outputs("x", x), _contract.outputs("y", y)
-    _contract.same_width(x=x, y=y)
-    where_x = _contract.row_mask("where_x", where_x, x)
-    where_y = _contract.row_mask("where_y", where_y, y)
+    x, y = _checks.outputs("x", x), _checks.outputs("y", y)
+    _checks.same_width(x=x, y=y)
+    gammas = _gammas(gamma)
+    where_x = _checks.row_mask("where_x", where_x, x)
+    where_y = _checks.row_mask("where_y", where_y, y)
     if 0 in x.shape or 0 in y.shape:
-        return jnp.zeros((), jnp.promote_types(x.dtype, y.dtype))
-    return _contract.reduce_scalar(_mmd(x, y, _gammas(gamma), where_x, where_y), weights)
+        value = jnp.zeros((), jnp.promote_types(x.dtype, y.dtype))
+    else:
+        value = _mmd(x, y, gammas, where_x, where_y)
+    return _contract.reduce_scalar(value, weights)
 
 
 def _gammas(gamma: ArrayLike | Sequence[float] | str) -> jax.Array | None:
@@ -183,7 +187,7 @@ def _gammas(gamma: ArrayLike | Sequence[float] | str) -> jax.Array | None:
         if gamma != "median":
             raise ValueError(f'gamma is a number, several numbers or "median", not "{gamma}"')
         return None
-    _contract.require_values("gamma", gamma, _contract.POSITIVE)
+    _checks.require_values("gamma", gamma, _checks.POSITIVE)
     gammas = jnp.atleast_1d(jnp.asarray(gamma, jnp.float32))
     if gammas.ndim != 1 or gammas.size == 0:
         raise ValueError(f"gamma is a number or a row of numbers, not of shape {gammas.shape}")

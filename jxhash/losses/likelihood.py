@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jxhash import _checks
 from jxhash.losses import _contract, _pairs
 from jxhash.losses._contract import ReduceFn
 from jxhash.losses._pairs import PairLoss
@@ -95,14 +96,14 @@ def pairwise_log_likelihood_loss(
     """
     _check_settings(scale, clip)
     u, v = _pairs.check_outputs(u, v)
-    pairs = _pairs.check_pairs(u, v, similarity, where, weights, _contract.SIMILAR)
+    pairs = _pairs.check_pairs(u, v, similarity, where, weights, _checks.SIMILAR)
     return _pairs.reduced(_PAIRWISE, pairs, (scale, clip), reduce_fn)
 
 
 def _check_settings(scale: ArrayLike, clip: ArrayLike | None) -> None:
-    _contract.require_values("scale", scale, _contract.POSITIVE)
+    _checks.setting("scale", scale, _checks.POSITIVE)
     if clip is not None:
-        _contract.require_values("clip", clip, _contract.POSITIVE)
+        _checks.setting("clip", clip, _checks.POSITIVE)
 
 
 @jax.jit
@@ -120,7 +121,7 @@ def _from_labels(
     v, labels_v = _contract.keep_rows(v, where_v), _contract.keep_rows(labels_v, where_v)
     u, v = _scaled(u, v, scale, clip)
     columns = None if where_v is None else where_v[None, :]
-    count = jnp.maximum(_pairs.count(columns, (1, len(v))), 1)
+    count = jnp.maximum(_contract.count(columns, (1, len(v))), 1)
 
     def means(rows: tuple[jax.Array, jax.Array]) -> jax.Array:
         u_rows, labels_rows = rows
@@ -170,7 +171,7 @@ def pairwise_log_likelihood_from_labels_loss(
 
     Raises:
       TypeError: `u` or `v` is not real-valued, a mask is not boolean.
-      ValueError: the shapes do not match.
+      ValueError: the shapes do not match, or labels are negative.
 
     >>> u, v = jnp.array([[1.0, 1.0]]), jnp.array([[1.0, 1.0], [-1.0, 1.0]])
     >>> labels_u, labels_v = jnp.array([[1, 0]]), jnp.array([[1, 1], [0, 1]])
@@ -180,12 +181,15 @@ def pairwise_log_likelihood_from_labels_loss(
     """
     _check_settings(scale, clip)
     u, v = _pairs.check_outputs(u, v)
-    labels_u, labels_v = _contract.real("labels_u", labels_u), _contract.real("labels_v", labels_v)
-    _contract.same_width(labels_u=labels_u, labels_v=labels_v)
-    _contract.same_length(u=u, labels_u=labels_u)
-    _contract.same_length(v=v, labels_v=labels_v)
-    where = _contract.mask("where", where, u.shape[:1])
-    where_v = _contract.mask("where_v", where_v, v.shape[:1])
+    labels_u, labels_v = _checks.real("labels_u", labels_u), _checks.real("labels_v", labels_v)
+    _checks.require_rows(labels_u=labels_u, labels_v=labels_v)
+    _checks.same_width(labels_u=labels_u, labels_v=labels_v)
+    _checks.same_length(u=u, labels_u=labels_u)
+    _checks.same_length(v=v, labels_v=labels_v)
+    where = _checks.mask("where", where, u.shape[:1])
+    where_v = _checks.mask("where_v", where_v, v.shape[:1])
+    _checks.require_values("labels_u", labels_u, _checks.NOT_NEGATIVE, where)
+    _checks.require_values("labels_v", labels_v, _checks.NOT_NEGATIVE, where_v)
     losses = _from_labels(u, v, labels_u, labels_v, where, where_v, scale, clip)
     return _contract.reduce(losses, where, weights, reduce_fn)
 
@@ -231,9 +235,9 @@ def bit_cross_entropy_loss(
     [0.1269, 0.6931]
     """
     values = bits
-    logits, bits = _contract.outputs("logits", logits), _contract.real("bits", bits)
-    _contract.require_rows(logits=logits)
-    _contract.same_shape(logits=logits, bits=bits)
-    where = _contract.mask("where", where, logits.shape)
-    _contract.require_values("bits", values, _contract.BITS, where)
+    logits, bits = _checks.outputs("logits", logits), _checks.real("bits", bits)
+    _checks.require_rows(logits=logits)
+    _checks.same_shape(logits=logits, bits=bits)
+    where = _checks.mask("where", where, logits.shape)
+    _checks.require_values("bits", values, _checks.BITS, where)
     return _contract.reduce(_bit_cross_entropy(logits, bits, where), where, weights, reduce_fn)

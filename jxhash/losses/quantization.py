@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jxhash import _checks
 from jxhash.losses import _contract
 from jxhash.losses._contract import ReduceFn
 
@@ -47,10 +48,10 @@ def quantization_loss(
     >>> float(quantization_loss(jnp.array([[0.5, -1.0]]), jnp.array([[1, -1]])))
     0.25
     """
-    u, codes = _contract.outputs("u", u), _contract.real("codes", codes)
-    _contract.require_rows(u=u)
-    _contract.same_shape(u=u, codes=codes)
-    where = _contract.mask("where", where, u.shape[:1])
+    u, codes = _checks.outputs("u", u), _checks.real("codes", codes)
+    _checks.require_rows(u=u)
+    _checks.same_shape(u=u, codes=codes)
+    where = _checks.mask("where", where, u.shape[:1])
     return _contract.reduce(_quantization(u, codes, where), where, weights, reduce_fn)
 
 
@@ -91,9 +92,9 @@ def log_magnitude_loss(
     >>> round(float(log_magnitude_loss(jnp.tanh(jnp.array([[0.1, 1.0]])))), 4)
     2.5783
     """
-    u = _contract.outputs("u", u)
-    _contract.require_rows(u=u)
-    where = _contract.mask("where", where, u.shape[:1])
+    u = _checks.outputs("u", u)
+    _checks.require_rows(u=u)
+    where = _checks.mask("where", where, u.shape[:1])
     return _contract.reduce(_log_magnitude(u, where), where, weights, reduce_fn)
 
 
@@ -134,8 +135,8 @@ def bit_margin_loss(
     >>> round(float(bit_margin_loss(jnp.array([[-0.7, 0.2, 0.0, 0.5]]))), 4)
     0.8
     """
-    _contract.require_values("margin", margin, _contract.POSITIVE)
-    u = _contract.outputs("u", u)
-    _contract.require_rows(u=u)
-    where = _contract.mask("where", where, u.shape[:1])
+    _checks.setting("margin", margin, _checks.POSITIVE)
+    u = _checks.outputs("u", u)
+    _checks.require_rows(u=u)
+    where = _checks.mask("where", where, u.shape[:1])
     return _contract.reduce(_bit_margin(u, margin, where), where, weights, reduce_fn)

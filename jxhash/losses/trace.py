@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jxhash import _checks
 from jxhash.losses import _contract, _pairs
 from jxhash.losses._contract import ReduceFn
 
@@ -27,8 +28,8 @@ def trace_loss(
     r"""Minus the agreement of codes, counted by the similarity of each pair.
 
     Shen et al., Deep Binaries: Encoding Semantic-Rich Cues for Efficient Textual-Visual Cross
-    Retrieval, ICCV 2017, first term. Without negative similarities the best codes are all alike:
-    take `similarity.signed`, not `similarity.share_label`.
+    Retrieval, ICCV 2017, first term. Without negative similarities the best codes are all alike,
+    of which a warning tells: take `similarity.signed`, not `similarity.share_label`.
 
     .. math:: -\sum_{ij} S_{ij} \langle b_i, h_j \rangle
 
@@ -51,8 +52,9 @@ def trace_loss(
     >>> float(trace_loss(codes, codes, jnp.array([[1, -1], [-1, 1]])))
     -4.0
     """
-    u, v = _contract.real("codes_u", codes_u), _contract.real("codes_v", codes_v)
-    _contract.require_rows(codes_u=u, codes_v=v)
-    _contract.same_width(codes_u=u, codes_v=v)
+    u, v = _checks.real("codes_u", codes_u), _checks.real("codes_v", codes_v)
+    _checks.require_rows(codes_u=u, codes_v=v)
+    _checks.same_width(codes_u=u, codes_v=v)
     pairs = _pairs.check_pairs(u, v, similarity, where, None, None)
+    _checks.warn_of_agreement(similarity, pairs.where)
     return _contract.reduce_scalar(_trace(pairs), weights)
