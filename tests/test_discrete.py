@@ -408,6 +408,10 @@ def test_affinities_of_anchors():
     np.testing.assert_array_equal(two.argmax(axis=1), squared.argmin(axis=1))
     bandwidth = discrete.anchor_bandwidth(points, anchors)
     assert bandwidth == pytest.approx(np.median(squared), rel=1e-5)
+    where = np.arange(6) % 3 > 0
+    points[~where] = np.nan
+    bandwidth = discrete.anchor_bandwidth(points, anchors, where=where)
+    assert bandwidth == pytest.approx(np.median(squared[where]), rel=1e-5)
     for nearest in (0, 5):
         with pytest.raises(ValueError, match="nearest"):
             discrete.anchor_affinities(points, anchors, bandwidth=1.0, nearest=nearest)
@@ -615,6 +619,8 @@ def test_rows_of_two_devices_give_the_same():
     totals = {
         "codebooks": (lambda f, w: discrete.fit_codebooks(f, w, 3, ridge=0.1), f, words),
         "kmeans": (lambda f, w: discrete.kmeans(key, f, 2, where=w), f, where),
+        "bandwidth": (lambda f, w: discrete.anchor_bandwidth(f, f[:2] * 0 + 1, where=w), f, where),
+        "product": (lambda f, w: discrete.product_codebooks(key, f, 2, 2, where=w), f, where),
     }
     for name, (step, *arrays) in totals.items():
         found, expected = on_two_devices(step, *arrays), step(*arrays)
