@@ -142,6 +142,8 @@ TABLE = {
             Drop("where", rows, ((0, 0), (2, 0))),
             Drop("where_v", rows, ((1, 0), (3, 0))),
         ),
+        scale=0.7,
+        clip=2.0,
     ),
     "bit_cross_entropy": case(
         losses.bit_cross_entropy_loss,
