@@ -408,6 +408,10 @@ def test_affinities_of_anchors():
     np.testing.assert_array_equal(two.argmax(axis=1), squared.argmin(axis=1))
     bandwidth = discrete.anchor_bandwidth(points, anchors)
     assert bandwidth == pytest.approx(np.median(squared), rel=1e-5)
+    where = np.arange(6) % 3 > 0
+    points[~where] = np.nan
+    bandwidth = discrete.anchor_bandwidth(points, anchors, where=where)
+    assert bandwidth == pytest.approx(np.median(squared[where]), rel=1e-5)
     for nearest in (0, 5):
         with pytest.raises(ValueError, match="nearest"):
             discrete.anchor_affinities(points, anchors, bandwidth=1.0, nearest=nearest)
@@ -467,6 +471,53 @@ def test_column_sampling_tells_classes_apart(reweight):
     assert agreement[similar].mean() > agreement[~similar].mean() + 8
     again = discrete.cosdish(jax.random.key(1), labels, 12, reweight=reweight)
     np.testing.assert_array_equal(found, again)
+
+
+def column_sampling(key, labels, bits, reweight, rounds, alternations):
+    """The published procedure, one sample and one bit at a time."""
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    n = len(labels)
+    b = rng.choice([-1.0, 1.0], size=(n, bits))
+    for _ in range(rounds):
+        omega = rng.choice(n, bits, replace=False)
+        gamma = [i for i in range(n) if i not in omega]
+        similar = np.array([[float(labels[i] @ labels[j] > 0) for j in omega] for i in range(n)])
+        ratio = similar.sum() / (1 - similar).sum()
+        s = np.where(similar > 0, 1, {"-r": -ratio, "+r": ratio, "-1": -1.0}[reweight])
+        for _ in range(alternations):
+            new = b.copy()
+            for k in range(bits):
+                rest_omega, rest_gamma = bits * s[omega], bits * s[gamma]
+                for m in range(k):
+                    rest_omega = rest_omega - np.outer(new[omega, m], new[omega, m])
+                    rest_gamma = rest_gamma - np.outer(b[gamma, m], new[omega, m])
+                quadratic = -2 * rest_omega
+                np.fill_diagonal(quadratic, 0)
+                new[omega, k] = _balanced_bits(quadratic, -2 * rest_gamma.T @ b[gamma][:, k])
+            for i in gamma:
+                for k in range(bits):
+                    pull = sum(s[i, c] * new[j, k] for c, j in enumerate(omega))
+                    if abs(pull) >= 1e-5:
+                        new[i, k] = np.sign(pull)
+            b = new
+    return b
+
+
+@pytest.mark.parametrize("reweight", ["-r", "+r", "-1"])
+def test_column_sampling_is_the_published_procedure(reweight):
+    rng = np.random.default_rng(12)
+    labels = (rng.random((40, 4)) < 0.3).astype(np.float32)
+    for rounds, alternations in ((1, 1), (2, 3)):
+        found = discrete.cosdish(
+            jax.random.key(2),
+            labels,
+            6,
+            reweight=reweight,
+            rounds=rounds,
+            alternations=alternations,
+        )
+        expected = column_sampling(jax.random.key(2), labels, 6, reweight, rounds, alternations)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_two_classes_are_recovered_from_two_bits():
@@ -615,6 +666,8 @@ def test_rows_of_two_devices_give_the_same():
     totals = {
         "codebooks": (lambda f, w: discrete.fit_codebooks(f, w, 3, ridge=0.1), f, words),
         "kmeans": (lambda f, w: discrete.kmeans(key, f, 2, where=w), f, where),
+        "bandwidth": (lambda f, w: discrete.anchor_bandwidth(f, f[:2] * 0 + 1, where=w), f, where),
+        "product": (lambda f, w: discrete.product_codebooks(key, f, 2, 2, where=w), f, where),
     }
     for name, (step, *arrays) in totals.items():
         found, expected = on_two_devices(step, *arrays), step(*arrays)

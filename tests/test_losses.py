@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 
 import jax
@@ -140,6 +142,8 @@ TABLE = {
             Drop("where", rows, ((0, 0), (2, 0))),
             Drop("where_v", rows, ((1, 0), (3, 0))),
         ),
+        scale=0.7,
+        clip=2.0,
     ),
     "bit_cross_entropy": case(
         losses.bit_cross_entropy_loss,
@@ -1005,6 +1009,30 @@ def test_mmd_at_the_median(shape):
     np.testing.assert_allclose(moving, fixed, atol=1e-6)
     same = np.ones((3, 2), np.float32)
     assert losses.mmd_loss(same, same, gamma="median") == pytest.approx(0, abs=1e-6)
+
+
+def test_mmd_at_the_median_with_64_bits():
+    x, y = make("mmd", 40)
+    script = f"""
+import jax, numpy as np
+from jxhash import losses
+jax.config.update("jax_enable_x64", True)
+x, y = (np.array(a, np.float32) for a in ({x.tolist()}, {y.tolist()}))
+print(float(losses.mmd_loss(x, y, gamma="median")))
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert float(found.stdout) == pytest.approx(float(losses.mmd_loss(x, y, gamma="median")), 1e-6)
+
+
+@pytest.mark.parametrize("size", [8.0, 100.0, 1e4])
+def test_mmd_of_long_rows_keeps_their_distance_to_themselves(size):
+    x, y = two_sides(np.random.default_rng(41), (20, 20, 64), 0.01)
+    x, y = (a + np.float32(size) * np.sign(a) for a in (x, y))
+    expected = oracles.mmd(*exact((x, y)), [1.0])
+    np.testing.assert_allclose(losses.mmd_loss(x, y, gamma=1.0), expected, atol=4e-6)
+    for slope in jax.grad(losses.mmd_loss, (0, 1))(jnp.asarray(x), jnp.asarray(y), gamma=1.0):
+        assert np.isfinite(slope).all()
 
 
 def test_mmd_refuses_what_is_no_bandwidth():

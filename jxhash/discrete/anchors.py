@@ -98,24 +98,36 @@ def _kmeans(
     return jax.lax.fori_loop(0, steps, lambda _, centres: _move(points, centres, where), seeds)
 
 
-def anchor_bandwidth(points: ArrayLike, anchors: ArrayLike) -> jax.Array:
+def anchor_bandwidth(
+    points: ArrayLike, anchors: ArrayLike, *, where: ArrayLike | None = None
+) -> jax.Array:
     """The median squared distance between points and anchors, a scale for `anchor_affinities`.
+
+    Inside `parallel.pmapped` the points of all devices take part.
 
     Args:
       points: [n, d] real numbers.
-      anchors: [k, d] centres.
+      anchors: [k, d] centres; the same on every device.
+      where: boolean [n]; a row that is False takes no part.
 
     Returns:
       A scalar in float32.
 
     Raises:
-      ValueError: the widths differ.
+      TypeError: `where` is not boolean.
+      ValueError: the widths differ, or there are no points or anchors.
 
     >>> float(anchor_bandwidth(jnp.array([[0.0], [2.0]]), jnp.array([[0.0]])))
     2.0
     """
     points, anchors = _check_anchors(points, anchors)
-    return jnp.median(_squared_distances(points, anchors))
+    where = _checks.row_mask("where", where, points)
+    distances = _squared_distances(jnp.where(where[:, None], points, 0), anchors)
+    # What takes no part goes last.
+    distances = jnp.where(where[:, None], distances, jnp.inf)
+    ordered = jnp.sort(parallel.all_rows(distances).ravel())
+    count = parallel.total(jnp.sum(where)) * len(anchors)
+    return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
 
 
 def _check_anchors(points: ArrayLike, anchors: ArrayLike) -> tuple[jax.Array, jax.Array]:

@@ -306,23 +306,32 @@ def quantized_inner_products(
 
 
 def product_codebooks(
-    key: jax.Array, points: ArrayLike, num_codebooks: int, num_codewords: int, *, steps: int = 20
+    key: jax.Array,
+    points: ArrayLike,
+    num_codebooks: int,
+    num_codewords: int,
+    *,
+    steps: int = 20,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """First codebooks: each covers its own part of the dimensions, by k-means, and is 0 elsewhere.
 
-    The start of Cao et al., Collective Deep Quantization, AAAI 2017.
+    The start of Cao et al., Collective Deep Quantization, AAAI 2017. Inside `parallel.pmapped` the
+    points of all devices take part.
 
     Args:
-      key: draws the first centres.
+      key: draws the first centres; the same on every device.
       points: [n, R] real-valued outputs.
       num_codebooks: M, which divides R.
       num_codewords: W.
       steps: how often k-means moves its centres.
+      where: boolean [n]; a row that is False takes no part.
 
     Returns:
       float32 [M, W, R].
 
     Raises:
+      TypeError: `where` is not boolean.
       ValueError: R is not a multiple of M, or there are no points.
 
     >>> points = jnp.array([[0.0, 1.0], [5.0, 1.0]])
@@ -340,6 +349,6 @@ def product_codebooks(
     books = jnp.zeros((num_codebooks, num_codewords, points.shape[1]), points.dtype)
     for book, subkey in enumerate(jax.random.split(key, num_codebooks)):
         columns = slice(book * part, (book + 1) * part)
-        centres = kmeans(subkey, points[:, columns], num_codewords, steps=steps)
+        centres = kmeans(subkey, points[:, columns], num_codewords, steps=steps, where=where)
         books = books.at[book, :, columns].set(centres)
     return books

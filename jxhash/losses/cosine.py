@@ -213,6 +213,10 @@ def hamming_focal_loss(
     so the gradient goes to similar pairs outside of the radius that a lookup searches. The weights
     of the two classes go into `weights`: see `balanced_weights`.
 
+    Distances of codes are exact. Those of other outputs are resolved to some K 2^-23 in float32, so
+    the loss of a dissimilar pair, which grows like -log(d), is exact to a hundredth at d = 0.001
+    for 64 bits, and below d = 0.00001 is only known to be as large as there.
+
     .. math:: -S_{ij} (1 - p_{ij})^\gamma \log p_{ij}
               - (1 - S_{ij}) \, p_{ij}^\gamma \log(1 - p_{ij}), \quad
               p_{ij} = e^{-\beta d_{ij}}, \quad

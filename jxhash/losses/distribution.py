@@ -59,7 +59,8 @@ _LAST = jnp.iinfo(jnp.int32).max
 
 def _median(blocks: list[_Block]) -> jax.Array:
     """The median of non-negative values, found by bisection, which is far cheaper than a sort."""
-    count = sum(block.times * jnp.sum(block.counted) for block in blocks)
+    # All integers are int32 like the patterns, also where 64 bits are enabled.
+    count = sum(block.times * jnp.sum(block.counted, dtype=jnp.int32) for block in blocks)
     # Non-negative floats are ordered like their bit patterns; what does not count goes last.
     patterns = [
         jnp.where(
@@ -72,12 +73,12 @@ def _median(blocks: list[_Block]) -> jax.Array:
 
     def number_below(limit: jax.Array) -> jax.Array:
         return sum(
-            block.times * jnp.sum(values < limit)
+            block.times * jnp.sum(values < limit, dtype=jnp.int32)
             for block, values in zip(blocks, patterns, strict=True)
         )
 
     def halve(step: jax.Array, found: jax.Array) -> jax.Array:
-        candidate = found + (1 << (30 - step))
+        candidate = found + (1 << (30 - step.astype(jnp.int32)))
         return jnp.where(number_below(candidate) <= (count - 1) // 2, candidate, found)
 
     lower = jax.lax.fori_loop(0, 31, halve, 0 * count)
@@ -101,7 +102,10 @@ def _between(
 
 def _within(a: jax.Array, where: jax.Array) -> _Block:
     block = _between(a, a, where, where, 1)
-    return block._replace(counted=block.counted & ~jnp.eye(len(a), dtype=bool))
+    itself = jnp.eye(len(a), dtype=bool)
+    # Rounding gives a long row a distance to itself.
+    squared = jnp.where(itself, 0, block.squared)
+    return block._replace(squared=squared, counted=block.counted & ~itself)
 
 
 def _mean_over_pairs(
