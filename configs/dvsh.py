@@ -25,20 +25,20 @@ def get_config(data: str = "clipart-sentences") -> ConfigDict:
         validate_every=10,
         dvsh=ConfigDict(
             {
-                "epochs": 60,
+                "epochs": 40,
                 "image_hidden": (1024,),
                 "text_embedding": 128,
                 "text_width": 128,
-                "image_dropout": 0.5,
-                "text_dropout": 0.3,
-                "similarity_margin": 0.5,  # the paper
-                "bit_margin": 0.5,  # the paper
+                "image_dropout": 0.3,
+                "text_dropout": 0.5,
+                "similarity_margin": 0.2,  # mu_c; the paper: 0.5
+                "bit_margin": 0.5,  # mu_b, the paper
                 "similar_weight": 6.0,
-                "quantization_weight": 0.02,
-                "hashing_weight": 0.02,
+                "quantization_weight": 0.01,  # lambda
+                "hashing_weight": 0.01,  # beta
                 "optimizer": {
                     "name": "adam",
-                    "learning_rate": 1e-3,
+                    "learning_rate": 3e-3,
                     "final_learning_rate": 1e-4,
                     "decay": "geometric",
                     "momentum": 0.0,

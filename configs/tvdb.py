@@ -26,7 +26,7 @@ def get_config(data: str = "clipart-regions") -> ConfigDict:
         validate_every=10,
         tvdb=ConfigDict(
             {
-                "epochs": 40,
+                "epochs": 20,
                 "image_width": 128,
                 "image_hidden": 512,
                 "text_embedding": 128,  # the paper
@@ -35,7 +35,7 @@ def get_config(data: str = "clipart-regions") -> ConfigDict:
                 "text_hidden": 512,
                 "image_dropout": 0.5,
                 "text_dropout": 0.5,
-                "output_weight": 0.05,
+                "output_weight": 0.05,  # eta
                 "rounds": 3,
                 "optimizer": {
                     "name": "adam",

@@ -11,14 +11,15 @@ network (12 words, embedded linearly in 128 numbers; crops of 10, 9 and 8 words,
 convolutions of its own; two dense layers). The coordinate step is exact and takes all entries at
 once: see `discrete.trace_step`.
 
-Decided here: S is 1 for similar pairs and 0 for others, less its mean over the pairs of the batch.
-Left as it is, one code for all would be best; in {-1, +1}, where most pairs are dissimilar, one
-code for all images and its opposite for all texts, and training ends there. S is divided by the
-size of the batch, so that eta means the same whatever that is; codes start a batch as the signs of
-the outputs, dropout off, less their mean (a bit alike for all rows would stay so: the centred S
-sees none of it), and take turns a few times; the crops are the first, the middle and the
-last words; convolutions see `text_kernels` words, their maxima over the crop's words are taken;
-outputs are linear; widths, eta, dropout and optimiser.
+Decided here: S is 1 for similar pairs and 0 for others, divided by the geometric mean of how many
+rows of the batch each of the two is similar to, less its mean over all pairs. In {0, 1} one code
+for all is best; in {-1, +1}, where most pairs are dissimilar, one code for all images and its
+opposite for all texts; and large labels would outweigh small ones. A row's codes start where its
+last batch left them, at random before the first: the trace is a sum over bits, so bits that start
+alike, as the signs of untrained outputs do, end alike. Outputs are those with dropout off in the
+codes' turn; both codes take turns `rounds` times; the crops are the first, the middle and the last
+words; convolutions see `text_kernels` words, their maxima over the crop's words are taken; outputs
+are linear; widths, eta, dropout and optimiser.
 """
 
 import dataclasses
