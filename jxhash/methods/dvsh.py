@@ -10,10 +10,11 @@ the objective L + lambda Q + beta (L_x + L_y), minimised over all parameters tog
 joint codes also move towards what the two networks can give; both margins.
 
 Decided here: L is a mean over the pairs of a batch and Q over its rows (the sums of the paper would
-tie lambda and beta to their number), in which similar pairs count more, being fewer; the hashing networks end in tanh; a sentence's code is the
-mean over its words, as the joint code is; L_y counts words alone; a pair without a known word has
-no joint code and counts nowhere; words pass through an embedding on their way to the LSTM; pictures
-are given features, mapped by multilayer perceptrons; lambda, beta, dropout and optimiser.
+tie lambda and beta to their number), in which similar pairs count more, being fewer; the hashing
+networks end in tanh; a sentence's code is the mean over its words, as the joint code is; L_y counts
+words alone; a pair without a known word has no joint code and counts nowhere; words pass through an
+embedding on their way to the LSTM; pictures are given features, mapped by multilayer perceptrons;
+lambda, beta, dropout and optimiser.
 """
 
 import dataclasses
