@@ -7,7 +7,7 @@ and database are encoded by these two; the fusion network is needed in training 
 Taken from the paper: the two LSTM layers of the fusion network, with the mapped picture added to
 the first one's output at every step and tanh after the second; joint codes as means over the words;
 the objective L + lambda Q + beta (L_x + L_y), minimised over all parameters together, so that the
-joint codes also move towards what the two networks can give; both margins.
+joint codes also move towards what the two networks can give; a margin in both terms.
 
 Decided here: L is a mean over the pairs of a batch and Q over its rows (the sums of the paper would
 tie lambda and beta to their number), in which similar pairs count more, being fewer; the hashing

@@ -52,7 +52,7 @@ def _drop(x: jax.Array, row_keys: jax.Array | None, rate: float) -> jax.Array:
 def _windows(steps: jax.Array, size: int) -> jax.Array:
     """At each step it and its neighbours, side by side: [n, T, d] to [n, T, size * d].
 
-    A matrix product of these is a convolution, and far faster on CPU than XLA's own.
+    A matrix product of these is a convolution.
     """
     before = (size - 1) // 2
     padded = jnp.pad(steps, ((0, 0), (before, size - 1 - before), (0, 0)))
@@ -63,8 +63,8 @@ def _windows(steps: jax.Array, size: int) -> jax.Array:
 class LSTM(nn.Module):
     """A long short-term memory layer that steps over padding without a change of its state.
 
-    All steps pass the input matrix in one product, and the gates share one matrix: this trains and
-    compiles several times faster than `nn.RNN` over a cell, and computes the same.
+    It computes what `nn.RNN` over an LSTM cell does, with one product of the inputs of all steps
+    and one recurrent matrix for all gates.
 
     Attributes:
       width: outputs of the layer.
