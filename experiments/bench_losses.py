@@ -27,7 +27,9 @@ import numpy as np
 from jxhash import losses
 
 BITS = 64
-CALLS = 20
+TURNS = 21
+TURN = 0.02
+PAUSE = 0.1
 GAMMAS = (0.002, 0.004, 0.008, 0.016, 0.032)
 LARGE = (512, 190_000)
 
@@ -134,16 +136,29 @@ def data(rows: int, columns: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     return tuple(map(jnp.asarray, (u, v, similarity)))
 
 
+def seconds_of(form: Callable[[], object], calls: int) -> float:
+    """What so many calls take together."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        form()
+    return time.perf_counter() - start
+
+
 def median_times(forms: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Milliseconds a call, the forms taking turns so that all see the same machine."""
+    """Milliseconds a call, the forms taking turns so that all see the same machine.
+
+    Short calls are timed several at once, so that a turn is no shorter than `TURN`; between turns
+    idle threads of the form before get the time to stop waiting actively.
+    """
     for form in forms.values():
         form()
+    calls = max(1, round(TURN / min(seconds_of(form, 3) / 3 for form in forms.values())))
     times = {name: [] for name in forms}
-    for _ in range(CALLS):
+    for _ in range(TURNS):
         for name, form in forms.items():
-            start = time.perf_counter()
+            time.sleep(PAUSE)
             form()
-            times[name].append(1e3 * (time.perf_counter() - start))
+            times[name].append(1e3 * seconds_of(form, calls) / calls)
     return {name: round(statistics.median(spent), 3) for name, spent in times.items()}
 
 

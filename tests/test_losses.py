@@ -621,7 +621,7 @@ def test_angles_do_not_change_with_lengths(name):
     this = TABLE[name]
     arrays = make(name, 17)
     u, *rest = map(jnp.asarray, arrays)
-    for length in (1e-30, 0.3, 1e30):
+    for length in (1e-15, 0.3, 1e15):
         np.testing.assert_allclose(this.loss(length * u, *rest), this.loss(u, *rest), rtol=1e-5)
     slope = jax.grad(functools.partial(this.loss, reduce_fn=jnp.sum))(u, *rest)
     scale = np.linalg.norm(slope, axis=1) * np.linalg.norm(u, axis=1)

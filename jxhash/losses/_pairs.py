@@ -12,8 +12,8 @@ from jxhash import _checks
 from jxhash.losses import _contract
 from jxhash.losses._contract import ReduceFn
 
-# 16 MiB of float32: above one batch against ten thousand rows, and small beside a whole data set.
-_MAX_ENTRIES = 2**22
+# 8 MiB of float32: above one batch against ten thousand rows, and small beside a whole data set.
+_MAX_ENTRIES = 2**21
 
 
 class Pairs(NamedTuple):

@@ -13,15 +13,14 @@ _SMALLEST_DISTANCE = 1e-6
 
 
 def _like_codes(x: jax.Array) -> jax.Array:
-    """Rows scaled to the length of a code, sqrt(K), which leaves codes exactly as they are.
+    """Rows scaled to the length of a code, sqrt(K), which leaves codes exactly as they are."""
+    return x * jnp.sqrt(x.shape[1] / _squared_norms(x))[:, None]
 
-    They are first divided by their largest magnitude, so that no square over- or underflows; what
-    follows does not depend on that divisor, so it may be a constant of the gradient.
-    """
-    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axis=1, keepdims=True)
-    x = x / jnp.where(largest > 0, largest, 1)
-    squared = jnp.sum(jnp.square(x), axis=1, keepdims=True)
-    return x * jnp.sqrt(x.shape[1] / jnp.where(squared > 0, squared, 1))
+
+def _squared_norms(x: jax.Array) -> jax.Array:
+    """Those of rows, whose squares must be finite; 1 for zero rows, whose cosines are 0."""
+    squared = jnp.sum(jnp.square(x), axis=1)
+    return jnp.where(squared > 0, squared, 1)
 
 
 def _both_like_codes(u: jax.Array, v: jax.Array, *_: ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -89,8 +88,9 @@ def cosine_margin_loss(
 
 @jax.jit
 def _cosine_quantization(u: jax.Array, margin: ArrayLike, where: jax.Array | None) -> jax.Array:
-    u = _like_codes(_contract.keep_rows(u, where))
-    return jax.nn.relu(margin - jnp.mean(_contract.magnitude(u), axis=1))
+    u = _contract.keep_rows(u, where)
+    total = jnp.sum(_contract.magnitude(u), axis=1)
+    return jax.nn.relu(margin - total / jnp.sqrt(u.shape[1] * _squared_norms(u)))
 
 
 def cosine_quantization_loss(

@@ -129,7 +129,8 @@ def _from_labels(
         losses = _pairwise_block(u_rows, v, shared, scale, clip)
         return jnp.sum(_contract.weigh(losses, columns, None), axis=1) / count
 
-    return _pairs.by_rows(means, (u, labels_u), len(v))
+    # A row takes the similarities and the products.
+    return _pairs.by_rows(means, (u, labels_u), 2 * len(v))
 
 
 def pairwise_log_likelihood_from_labels_loss(
