@@ -100,10 +100,12 @@ def joint_table(reports: Sequence[Mapping[str, Any]], *, anyway: bool = False) -
     for task in tasks:
         lines.append(task)
         for report in reports:
-            for protocol, values in report["results"].get(task, {}).items():
-                if protocol in TRAINED:
-                    name = _shortened(f"{report['title']}, {protocol}", 32)
-                    lines.append(f"  {name:32}{_cells(report, values)}")
+            lines.append(f"  {report['title'][: WIDTH - 2]}")
+            lines += [
+                f"    {row_name(protocol):30}{_cells(report, values)}"
+                for protocol, values in report["results"].get(task, {}).items()
+                if protocol in TRAINED
+            ]
     return "\n".join(lines)
 
 
@@ -155,7 +157,3 @@ def number(value: float | None) -> str:
 def row_name(protocol: str) -> str:
     """A protocol or baseline as the name of a row."""
     return f"database {protocol}" if protocol in TRAINED else protocol
-
-
-def _shortened(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 3]}..."
