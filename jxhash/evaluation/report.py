@@ -66,7 +66,7 @@ def make_report(
 
 def table(report: Mapping[str, Any]) -> str:
     """The main numbers in at most 80 columns."""
-    lines = [report["title"], *_data_lines(report), "", _heads(report)]
+    lines = [report["title"], *_card_lines(report), "", _heads(report)]
     for task, by_protocol in report["results"].items():
         lines.append(task)
         lines += [
@@ -94,7 +94,7 @@ def joint_table(reports: Sequence[Mapping[str, Any]], *, anyway: bool = False) -
             + (f" (and in {len(different) - 1} more)" if len(different) > 1 else "")
             + "; give --anyway to see them in one table nevertheless"
         )
-    lines = [f"PROTOCOLS DIFFER: {line}" for line in different] or _data_lines(first)
+    lines = [f"PROTOCOLS DIFFER: {line}" for line in different] or _card_lines(first)
     lines += ["", _heads(first)]
     tasks = dict.fromkeys(task for report in reports for task in report["results"])
     for task in tasks:
@@ -117,11 +117,18 @@ def _card_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[
     return differences(*cards)
 
 
-def _data_lines(report: Mapping[str, Any]) -> list[str]:
-    data = report["protocol"]["data"]
+def _card_lines(report: Mapping[str, Any]) -> list[str]:
+    """The protocol card in short; the report holds all of it."""
+    protocol = report["protocol"]
+    data, given = protocol["data"], Definitions(**protocol["definitions"])
     sizes = ", ".join(f"{size} {name}" for name, size in data["sizes"].items())
-    text = f"{data['name']} {data['version']}: {sizes}; sha256 {data['sha256'][:12]}"
-    return textwrap.wrap(text, WIDTH)
+    versions = ", ".join(f"{name} {version}" for name, version in protocol["versions"].items())
+    lines = (
+        f"{data['name']} {data['version']}: {sizes}; sha256 {data['sha256'][:12]}",
+        f"ties: {given.ties}; queries without a relevant item: {given.empty}; MAP@{given.cut} over "
+        f"{given.denominator}; {versions}",
+    )
+    return [line for text in lines for line in textwrap.wrap(text, WIDTH)]
 
 
 def heads(report: Mapping[str, Any]) -> tuple[str, ...]:
