@@ -2,6 +2,8 @@
 
 python -m jxhash.main --config=configs/dvsh.py     # clip art with sentences, in the package
 
+To expect at 32 bits (image to text / text to image, mean of 3 seeds): MAP .66 / .79 (random .155).
+It reads the first 12 known words of a text, where methods on bags of words see all of them.
 """
 
 from ml_collections import ConfigDict

@@ -267,6 +267,16 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command that makes this table, whatever folders were used."""
+    parts = ["python experiments/method_table.py"]
+    for name in ("collections", "methods", "bits"):
+        if values := getattr(arguments, name):
+            parts.append(" ".join([f"--{name}", *map(str, values)]))
+    parts += [f"--seeds {arguments.seeds}"]
+    return " ".join(parts + (["--data_dir=FOLDER"] if arguments.data_dir else []))
+
+
 def make_table() -> None:
     """Fills the cells, prints the tables, writes JSON and page."""
     arguments = parse_arguments()
@@ -284,7 +294,7 @@ def make_table() -> None:
         rows += run_baselines(collection, arguments)
     names = {COLLECTIONS[row["collection"]].get(row["method"]) for row in rows} - {None}
     record = {
-        "command": "python experiments/method_table.py --data_dir=FOLDER",
+        "command": command_of(arguments),
         "protocol": "MAP over the whole ranking, expected over the order of ties, mean and "
         f"standard deviation over {arguments.seeds} seeds; settings chosen on validation rows",
         "machine": f"{platform.machine()}, {platform.python_version()}, jax {jax.__version__}",
