@@ -58,7 +58,7 @@ def run(
       UserError: something outside the library is wrong; the message says what and how to mend it.
     """
     from jxhash import data, methods
-    from jxhash.evaluation import outcome
+    from jxhash.evaluation import outcome, report
     from jxhash.training import engine, progress
 
     settings = configuration.read_run(config)
@@ -66,7 +66,7 @@ def run(
     dataset = data.load(settings.data, data_dir)
     _require_same_data(workdir, dataset.card)
     if outcome.is_complete(workdir):
-        return read_json(workdir / outcome.REPORT)
+        return report.read(workdir / outcome.REPORT)
     spec = engine.make_spec(
         dataset.training, settings.batch_size, vocabulary_size=dataset.vocabulary_size
     )

@@ -1,5 +1,6 @@
 """The report of a run as JSON, its tables for the terminal, and what makes two comparable."""
 
+import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import jxhash
 from jxhash.configuration import differences
 from jxhash.errors import UserError
 from jxhash.evaluation.measure import DEFAULT, RELEVANCE, Definitions
+from jxhash.files import read_json
 
 WIDTH = 80
 
@@ -62,6 +64,21 @@ def make_report(
         "results": results,
         "bits": bits,
     }
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a report.
+
+    Raises:
+      UserError: the file is damaged, or no report of this version.
+    """
+    report = read_json(path)
+    if not isinstance(report, dict) or not {"title", "protocol", "results"} <= report.keys():
+        raise UserError(
+            f"{path} is no report of this version of jxhash; remove it, and the command that made "
+            "it makes it again"
+        )
+    return report
 
 
 def table(report: Mapping[str, Any]) -> str:
