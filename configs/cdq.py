@@ -2,6 +2,10 @@
 
 python -m jxhash.main --config=configs/cdq.py             # clip art, comes with the package
 python -m jxhash.main --config=configs/cdq.py:wikipedia   # needs its archive, see --data_dir
+
+To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
+MAP .66 / .88 (random .155; learned codes .71 / .91), Wikipedia .315 / .70 (random .111; learned
+codes .31 / .70).
 """
 
 from ml_collections import ConfigDict

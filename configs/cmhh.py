@@ -4,7 +4,7 @@ python -m jxhash.main --config=configs/cmhh.py             # clip art, comes wit
 python -m jxhash.main --config=configs/cmhh.py:wikipedia   # needs its archive, see --data_dir
 
 To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
-MAP .721 / .911 (random .155), Wikipedia .353 / .726 (random .111). What the method is for, the
+MAP .721 / .911 (random .155), Wikipedia .352 / .730 (random .111). What the method is for, the
 precision within radius 2, P(r<=2) of the report: clip art .61 / .89, Wikipedia .22 / .56.
 
 The prior Q is a danger early on: with lambda 0.1 (Q is in bits) all codes of clip art fall into one
