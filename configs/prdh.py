@@ -4,8 +4,8 @@ python -m jxhash.main --config=configs/prdh.py             # clip art, comes wit
 python -m jxhash.main --config=configs/prdh.py:wikipedia   # needs its archive, see --data_dir
 
 To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
-MAP .72 / .90 (random .155; learned codes .73 / .91), Wikipedia .30 / .69 (random .111; learned codes
-.33 / .71).
+MAP .72 / .90 (random .155; learned codes .73 / .91), Wikipedia .30 / .69 (random .111; learned
+codes .33 / .71).
 
 With pairs within a modality at the paper's weight of 1, images and texts first settle on codes of
 their own, and the shared codes take longer: after 60 epochs 13 % of the bits still flip in an epoch
