@@ -140,7 +140,7 @@ def as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
     if np.isin(values, (-1, 1)).all():
         return array.astype(np.int8)
     if np.isin(values, (0, 1)).all():
-        return (2 * array.astype(np.int8) - 1).astype(np.int8)
+        return 2 * array.astype(np.int8) - 1
     packed = "; packed codes need --num_bits" if array.dtype == np.uint8 else ""
     raise UserError(
         f"{name}: codes hold -1 and +1, or 0 and 1, not {len(values)} values such as "

@@ -151,9 +151,12 @@ def random_measures(found: Found, definitions: Definitions = DEFAULT) -> dict[st
 
 def _everything(found: Found) -> metrics.Histogram:
     """The whole database as one group."""
+    if found.histogram is not None:
+        return metrics.random_ranking(found.histogram)
     alike = np.ones((len(found.query), 1), np.int8), np.ones((len(found.database), 1), np.int8)
     labels = found.task.query.labels, found.database.labels
-    return metrics.random_ranking(metrics.distance_histogram(*alike, *labels, graded=True))
+    histogram = metrics.distance_histogram(*alike, *labels, graded=True)
+    return metrics.random_ranking(histogram)
 
 
 def _of_positions(
