@@ -20,12 +20,16 @@ def perceptron(params, x):
 
 def lstm(params, steps):
     """The outputs of an LSTM layer for one sequence [T, d] without padding."""
-    recurrent = np.float64(params["recurrent"])
-    width = len(recurrent)
+
+    def gate(name, step, output):
+        return np.float64(step) @ np.float64(params[f"i{name}"]["kernel"]) + dense(
+            params[f"h{name}"], output
+        )
+
+    width = len(params["hi"]["bias"])
     cell, output, outputs = np.zeros(width), np.zeros(width), []
     for step in steps:
-        gates = dense(params["Dense_0"], step) + output @ recurrent
-        into, keep, new, out = (gates[n * width : (n + 1) * width] for n in range(4))
+        into, keep, new, out = (gate(name, step, output) for name in "ifgo")
         cell = sigmoid(keep) * cell + sigmoid(into) * np.tanh(new)
         output = sigmoid(out) * np.tanh(cell)
         outputs.append(output)
@@ -37,13 +41,13 @@ def embedded(params, tokens):
 
 
 def word_lstm(params, tokens):
-    return lstm(params["LSTM_0"], embedded(params, tokens))
+    return lstm(params["OptimizedLSTMCell_0"], embedded(params, tokens))
 
 
 def fusion(params, image, tokens):
     """The outputs of the second layer at each word of one sentence."""
     words = word_lstm(params["WordLSTM_0"], tokens)
-    return lstm(params["LSTM_0"], perceptron(params["HashMLP_0"], image) + words)
+    return lstm(params["OptimizedLSTMCell_0"], perceptron(params["HashMLP_0"], image) + words)
 
 
 def sentence_lstm(params, tokens):
@@ -52,8 +56,8 @@ def sentence_lstm(params, tokens):
 
 def region_lstm(params, regions):
     """The outputs for one picture: regions [r, width] without padding."""
-    forward = lstm(params["LSTM_0"], regions)
-    backward = lstm(params["LSTM_1"], regions[::-1])[::-1]
+    forward = lstm(params["OptimizedLSTMCell_0"], regions)
+    backward = lstm(params["OptimizedLSTMCell_1"], regions[::-1])[::-1]
     mean = np.concatenate([forward, backward], axis=1).mean(axis=0)
     return perceptron(params["HashMLP_0"], np.maximum(mean, 0))
 

@@ -1,5 +1,6 @@
 """Codes learned from labels alone, by sampling columns of the similarity matrix."""
 
+import functools
 from typing import Literal
 
 import jax
@@ -9,6 +10,7 @@ from jax.typing import ArrayLike
 from jxhash import _checks, codes
 
 _ROUNDING = 1e-5
+_JUDGED_COLUMNS = 128
 
 
 def _similarity(labels: np.ndarray, sampled: np.ndarray, reweight: str) -> np.ndarray:
@@ -71,6 +73,7 @@ def cosdish(
     rounds: int = 10,
     alternations: int = 3,
     columns: int | None = None,
+    restarts: int = 1,
 ) -> np.ndarray:
     r"""Codes of training samples whose inner products follow the similarity of their labels.
 
@@ -95,6 +98,9 @@ def cosdish(
       rounds: how often columns are sampled.
       alternations: how often both sets of codes are updated in a round.
       columns: how many columns a round samples, fewer than samples; None for `num_bits`.
+      restarts: how many times all of it is done with new draws; the codes are kept whose inner
+        products have the smallest mean squared distance to q times the similarity, over 128 sampled
+        columns (ours: what single draws reach lies up to five times apart).
 
     Returns:
       numpy int8 [n, num_bits] codes in {-1, +1}.
@@ -115,6 +121,7 @@ def cosdish(
         ("num_bits", num_bits),
         ("rounds", rounds),
         ("alternations", alternations),
+        ("restarts", restarts),
     ):
         _checks.setting(name, number, _checks.COUNT)
     if reweight not in ("-r", "+r", "-1"):
@@ -125,6 +132,37 @@ def cosdish(
             f"(num_bits={num_bits}); take fewer bits or columns, or more samples"
         )
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    start = functools.partial(
+        _one_start, random, labels, num_bits, reweight, rounds, alternations, columns
+    )
+    found = start()
+    if restarts == 1:
+        return found
+    judged = random.choice(len(labels), min(_JUDGED_COLUMNS, len(labels)), replace=False)
+    wanted = num_bits * _similarity(labels, judged, reweight)
+
+    def error(found: np.ndarray) -> float:
+        found = found.astype(float)
+        return np.square(wanted - found @ found[judged].T).mean()
+
+    least = error(found)
+    for _ in range(restarts - 1):
+        other = start()
+        if (own := error(other)) < least:
+            found, least = other, own
+    return found
+
+
+def _one_start(
+    random: np.random.Generator,
+    labels: np.ndarray,
+    num_bits: int,
+    reweight: str,
+    rounds: int,
+    alternations: int,
+    columns: int,
+) -> np.ndarray:
+    """Codes int8 [n, num_bits] from one draw of first codes and columns."""
     found = random.choice([-1.0, 1.0], size=(len(labels), num_bits))
     for _ in range(rounds):
         sampled = random.choice(len(labels), columns, replace=False)

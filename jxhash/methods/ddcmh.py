@@ -13,7 +13,8 @@ Decided here: COSDISH's codes follow from the labels alone, so that the first st
 unless `initial_codes` is another function; the reconstruction is a stage of its own between those
 of the networks; a row without labels keeps its own image code; both networks are multilayer
 perceptrons over given features, with dropout and optimisers as settings (the paper gives none); the
-codes that a database of training rows has are the reconstructed ones, cut at 1/2.
+best of several draws of COSDISH is taken, because how evenly its codes lie apart differs much from
+draw to draw; the codes that a database of training rows has are the reconstructed ones, cut at 1/2.
 """
 
 import dataclasses
@@ -56,43 +57,52 @@ class Settings:
     """The method's part of the config.
 
     Attributes:
+      cosdish_restarts: how many draws of COSDISH are made, of which the best is kept.
       image_epochs: passes of the image network over the training rows.
       text_epochs: passes of the text network.
       image_hidden: widths of the image network's hidden layers.
       text_hidden: widths of the text network's hidden layers.
+      image_input_dropout: the rate of the image features, in [0, 1).
       image_dropout: the rate after each hidden layer of the image network, in [0, 1).
       text_dropout: the same of the text network.
       image_optimizer: of the image network.
       text_optimizer: of the text network.
     """
 
+    cosdish_restarts: int
     image_epochs: int
     text_epochs: int
     image_hidden: tuple[int, ...]
     text_hidden: tuple[int, ...]
+    image_input_dropout: float
     image_dropout: float
     text_dropout: float
     image_optimizer: Optimizer
     text_optimizer: Optimizer
 
     def __post_init__(self) -> None:
-        require_positive(self, "image_epochs", "text_epochs", "image_hidden", "text_hidden")
-        require_rate(self, "image_dropout", "text_dropout")
+        require_positive(self, "cosdish_restarts", "image_epochs", "text_epochs")
+        require_positive(self, "image_hidden", "text_hidden")
+        require_rate(self, "image_input_dropout", "image_dropout", "text_dropout")
 
 
-def cosdish_codes(
-    key: jax.Array, texts: np.ndarray, labels: np.ndarray, num_bits: int
-) -> np.ndarray:
+def cosdish_codes(restarts: int) -> InitialCodes:
     """The paper's first codes: COSDISH, whose codes of training rows follow from their labels."""
-    del texts
-    return discrete.cosdish(key, labels, num_bits)
+
+    def initial_codes(
+        key: jax.Array, texts: np.ndarray, labels: np.ndarray, num_bits: int
+    ) -> np.ndarray:
+        del texts
+        return discrete.cosdish(key, labels, num_bits, restarts=restarts)
+
+    return initial_codes
 
 
 def build(
     config: ml_collections.ConfigDict,
     spec: Spec,
     *,
-    initial_codes: InitialCodes = cosdish_codes,
+    initial_codes: InitialCodes | None = None,
 ) -> Method:
     """Builds DDCMH for one config and one data set.
 
@@ -101,6 +111,7 @@ def build(
       spec: of data whose "pairs" have `image`, `text` and `labels`.
       initial_codes: the hash of a single modality that the method extends to two: (key, texts of
         all training rows, their labels, K) -> codes [n, K] in {-1, +1}. It runs once, on the host.
+        None for COSDISH.
 
     Returns:
       The method; `learned` gives the reconstructed codes.
@@ -111,8 +122,14 @@ def build(
     settings = read_settings(config.ddcmh, Settings)
     require_inputs(spec, "pairs", *MODALITIES)
     require_labels(spec, "DDCMH")
+    initial_codes = initial_codes or cosdish_codes(settings.cosdish_restarts)
     networks = {
-        "image": HashMLP(config.bits, settings.image_hidden, settings.image_dropout),
+        "image": HashMLP(
+            config.bits,
+            settings.image_hidden,
+            settings.image_dropout,
+            settings.image_input_dropout,
+        ),
         "text": HashMLP(config.bits, settings.text_hidden, settings.text_dropout),
     }
     optimizers = {

@@ -22,6 +22,18 @@ def drop_rows(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
     return jnp.where(keep, x / (1 - rate), 0)
 
 
+def part_keys(row_keys: jax.Array | None, part: int) -> jax.Array | None:
+    """Keys for a part of a network that draws by itself; None stays None."""
+    if row_keys is None:
+        return None
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys, part)
+
+
+def drop(x: jax.Array, row_keys: jax.Array | None, rate: float) -> jax.Array:
+    """Dropout while keys are given, see `drop_rows`."""
+    return x if row_keys is None or rate == 0 else drop_rows(x, row_keys, rate)
+
+
 class HashMLP(nn.Module):
     """Hidden layers with ReLU, then a linear hash layer of `bits` outputs.
 
@@ -29,6 +41,7 @@ class HashMLP(nn.Module):
       bits: width K of the hash layer.
       hidden: widths of the hidden layers; empty for a linear map.
       dropout: the rate after each hidden layer while keys are given.
+      input_dropout: the rate of the inputs while keys are given.
       hash_init: standard deviation of the hash layer's first weights and biases; None for Flax's
         default.
     """
@@ -36,17 +49,17 @@ class HashMLP(nn.Module):
     bits: int
     hidden: Sequence[int] = ()
     dropout: float = 0.0
+    input_dropout: float = 0.0
     hash_init: float | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, row_keys: jax.Array | None = None) -> jax.Array:
         """Maps [n, width] of any dtype to float32 [n, bits]; dropout is off without keys."""
-        x = x.astype(jnp.float32)
+        inputs_keys = part_keys(row_keys, len(self.hidden))
+        x = drop(x.astype(jnp.float32), inputs_keys, self.input_dropout)
         for layer, width in enumerate(self.hidden):
             x = nn.relu(nn.Dense(width)(x))
-            if row_keys is not None and self.dropout > 0:
-                keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys, layer)
-                x = drop_rows(x, keys, self.dropout)
+            x = drop(x, part_keys(row_keys, layer), self.dropout)
         if self.hash_init is None:
             return nn.Dense(self.bits)(x)
         normal = nn.initializers.normal(self.hash_init)

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jxhash.networks.mlp import HashMLP, drop_rows
+from jxhash.networks.mlp import HashMLP, drop, part_keys
 
 
 def is_word(tokens: jax.Array) -> jax.Array:
@@ -37,18 +37,6 @@ def masked_mean(steps: jax.Array, where: jax.Array) -> jax.Array:
     return total / jnp.maximum(jnp.sum(where, axis=1), 1)[:, None]
 
 
-def _part_keys(row_keys: jax.Array | None, part: int) -> jax.Array | None:
-    """Keys for a part of a network that draws by itself."""
-    if row_keys is None:
-        return None
-    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys, part)
-
-
-def _drop(x: jax.Array, row_keys: jax.Array | None, rate: float) -> jax.Array:
-    """Dropout while keys are given."""
-    return x if row_keys is None or rate == 0 else drop_rows(x, row_keys, rate)
-
-
 def _windows(steps: jax.Array, size: int) -> jax.Array:
     """At each step it and its neighbours, side by side: [n, T, d] to [n, T, size * d].
 
@@ -60,44 +48,9 @@ def _windows(steps: jax.Array, size: int) -> jax.Array:
     return jnp.concatenate([padded[:, n : n + length] for n in range(size)], axis=2)
 
 
-class LSTM(nn.Module):
-    """A long short-term memory layer that steps over padding without a change of its state.
-
-    It computes what `nn.RNN` over an LSTM cell does, with one product of the inputs of all steps
-    and one recurrent matrix for all gates.
-
-    Attributes:
-      width: outputs of the layer.
-      reverse: whether it reads from the last step to the first.
-    """
-
-    width: int
-    reverse: bool = False
-
-    @nn.compact
-    def __call__(self, steps: jax.Array, where: jax.Array) -> jax.Array:
-        """Maps float [n, T, d] and boolean [n, T] to float32 [n, T, width]."""
-        recurrent = self.param(
-            "recurrent", nn.initializers.lecun_normal(), (self.width, 4 * self.width)
-        )
-        given = nn.Dense(4 * self.width)(steps)
-
-        def step(state: tuple[jax.Array, jax.Array], now: tuple[jax.Array, jax.Array]) -> tuple:
-            cell, output = state
-            gates, counts = now
-            into, keep, new, out = jnp.split(gates + output @ recurrent, 4, axis=1)
-            next_cell = nn.sigmoid(keep) * cell + nn.sigmoid(into) * jnp.tanh(new)
-            next_output = nn.sigmoid(out) * jnp.tanh(next_cell)
-            cell, output = (
-                jnp.where(counts[:, None], after, before)
-                for after, before in ((next_cell, cell), (next_output, output))
-            )
-            return (cell, output), output
-
-        start = jnp.zeros((2, len(steps), self.width))
-        times = (jnp.swapaxes(given, 0, 1), where.T)
-        _, outputs = jax.lax.scan(step, tuple(start), times, reverse=self.reverse)
-        return jnp.swapaxes(outputs, 0, 1)
+def _lstm(width: int) -> nn.RNN:
+    """A long short-term memory layer; its outputs at padding mean nothing."""
+    return nn.RNN(nn.OptimizedLSTMCell(width))
 
 
 class WordLSTM(nn.Module):
@@ -121,9 +74,9 @@ class WordLSTM(nn.Module):
     def __call__(self, tokens: jax.Array, row_keys: jax.Array | None = None) -> jax.Array:
         """Maps int [n, T] to float32 [n, T, width]; the outputs at padding mean nothing."""
         words = nn.Embed(self.vocabulary_size + 1, self.embedding)(tokens)
-        words = _drop(words, _part_keys(row_keys, 0), self.dropout)
-        outputs = LSTM(self.width)(words, is_word(tokens))
-        return _drop(outputs, _part_keys(row_keys, 1), self.dropout)
+        words = drop(words, part_keys(row_keys, 0), self.dropout)
+        outputs = _lstm(self.width)(words)
+        return drop(outputs, part_keys(row_keys, 1), self.dropout)
 
 
 class SentenceHashLSTM(nn.Module):
@@ -172,10 +125,10 @@ class FusionLSTM(nn.Module):
     ) -> jax.Array:
         """Maps [n, width] and int [n, T] to float32 [n, T, bits] in (-1, 1)."""
         layers = HashMLP(self.bits, self.image_hidden, self.image_dropout)
-        picture = layers(image, _part_keys(row_keys, 0))
+        picture = layers(image, part_keys(row_keys, 0))
         layer = WordLSTM(self.vocabulary_size, self.embedding, self.bits, self.text_dropout)
-        words = layer(tokens, _part_keys(row_keys, 1))
-        return LSTM(self.bits)(picture[:, None, :] + words, is_word(tokens))
+        words = layer(tokens, part_keys(row_keys, 1))
+        return _lstm(self.bits)(picture[:, None, :] + words)
 
 
 class RegionHashLSTM(nn.Module):
@@ -197,10 +150,11 @@ class RegionHashLSTM(nn.Module):
     def __call__(self, regions: jax.Array, row_keys: jax.Array | None = None) -> jax.Array:
         """Maps [n, T, width] of any float dtype to float32 [n, bits]."""
         regions, where = regions.astype(jnp.float32), is_region(regions)
-        both = [LSTM(self.width, reverse)(regions, where) for reverse in (False, True)]
-        mean = nn.relu(masked_mean(jnp.concatenate(both, axis=2), where))
-        mean = _drop(mean, _part_keys(row_keys, 0), self.dropout)
-        return HashMLP(self.bits, self.hidden, self.dropout)(mean, _part_keys(row_keys, 1))
+        both = nn.Bidirectional(_lstm(self.width), _lstm(self.width))
+        steps = both(regions, seq_lengths=jnp.sum(where, axis=1))
+        mean = nn.relu(masked_mean(steps, where))
+        mean = drop(mean, part_keys(row_keys, 0), self.dropout)
+        return HashMLP(self.bits, self.hidden, self.dropout)(mean, part_keys(row_keys, 1))
 
 
 class SentenceHashConvolutions(nn.Module):
@@ -239,5 +193,5 @@ class SentenceHashConvolutions(nn.Module):
                 found = nn.relu(nn.Dense(self.filters)(_windows(crop, kernel)))
                 # No output is negative, so zeros at padding never are the largest.
                 maxima.append(jnp.max(jnp.where(counts, found, 0), axis=1))
-        joined = _drop(jnp.concatenate(maxima, axis=1), _part_keys(row_keys, 0), self.dropout)
-        return HashMLP(self.bits, self.hidden, self.dropout)(joined, _part_keys(row_keys, 1))
+        joined = drop(jnp.concatenate(maxima, axis=1), part_keys(row_keys, 0), self.dropout)
+        return HashMLP(self.bits, self.hidden, self.dropout)(joined, part_keys(row_keys, 1))
