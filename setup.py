@@ -39,6 +39,7 @@ EXTRAS = {
         "nbclient>=0.10",
         "nbformat>=5.10",
         "pytest>=8.0",
+        "pytest-xdist>=3.5",
         "ruff>=0.9",
         "scikit-learn>=1.4",
     ],

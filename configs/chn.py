@@ -25,7 +25,7 @@ CLIPART = {
     "image_dropout": 0.5,
     "text_dropout": 0.5,
     "margin": 0.5,  # delta
-    "similar_weight": 5.0,  # the paper: 1
+    "similar_weight": 3.0,  # the paper: 1
     "quantization_weight": 0.01,  # lambda
     "optimizer": {
         "name": "adam",

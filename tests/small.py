@@ -200,16 +200,20 @@ CASES = {
     ),
     "ddcmh": Case(
         {
+            "cosdish_restarts": 2,
+            "reencoded_share": 0.25,
             "image_epochs": 20,
             "text_epochs": 20,
             "image_hidden": (32,),
             "text_hidden": (32,),
+            "image_input_dropout": 0.1,
             "image_dropout": 0.2,
             "text_dropout": 0.2,
             "image_optimizer": OPTIMIZER,
             "text_optimizer": OPTIMIZER,
         },
         short={"image_epochs": 2, "text_epochs": 2},
+        dropout=("image_input_dropout", "image_dropout", "text_dropout"),
     ),
     "dvsh": Case(
         {

@@ -520,6 +520,20 @@ def test_column_sampling_is_the_published_procedure(reweight):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_restarts_keep_the_codes_nearest_to_the_similarity():
+    labels = np.repeat(np.eye(8), 12, axis=0)
+    similarity = np.where(labels @ labels.T > 0, 1.0, -1 / 7)
+
+    def error(**arguments):
+        B = discrete.cosdish(jax.random.key(4), labels, 16, **arguments).astype(float)
+        return np.square(16 * similarity - B @ B.T).mean()
+
+    errors = [error(restarts=number) for number in range(1, 9)]
+    assert errors[0] == error()
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0]
+
+
 def test_two_classes_are_recovered_from_two_bits():
     labels = np.repeat(np.eye(2), 100, axis=0)
     found = discrete.cosdish(jax.random.key(3), labels, 2).astype(int)
@@ -566,6 +580,7 @@ KEY = jax.random.key(0)
         (lambda: discrete.cosdish(KEY, 2 * np.eye(6) - 1, 2), r"labels .*\(6, 6\).*-1"),
         (lambda: discrete.cosdish(KEY, np.eye(6), 2, rounds=0), "rounds"),
         (lambda: discrete.cosdish(KEY, np.eye(6), 2, alternations=0), "alternations"),
+        (lambda: discrete.cosdish(KEY, np.eye(6), 2, restarts=0), "restarts"),
         (lambda: discrete.cyclic_coordinate_descent(F[:0], BITS, previous=F[:0]), "linear"),
         (lambda: discrete.cyclic_coordinate_descent(F, F.T, previous=F, sweeps=-1), "sweeps"),
         (lambda: discrete.icm(POINTS[:0], BOOKS), "points"),

@@ -13,6 +13,9 @@ import time
 import numpy as np
 import pytest
 
+# What the file shares is made once.
+pytestmark = pytest.mark.xdist_group("main")
+
 SMALL = [
     "--config=configs/dcmh.py",
     "--config.dcmh.epochs=10",

@@ -28,7 +28,10 @@ def mean_map(method, state, data):
     return np.mean([one.mean_average_precision() for one in found.values()])
 
 
-pytestmark = pytest.mark.parametrize("name", methods.names())
+# All of a method on one worker, where it is trained once.
+pytestmark = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in methods.names()]
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 import small
 
-from jxhash import codes, methods
+from jxhash import codes, discrete, methods
 from jxhash.errors import UserError
 from jxhash.methods.base import Batch
 from jxhash.training import batches, engine
@@ -355,8 +355,8 @@ def test_prdh_without_its_own_terms_is_dcmh():
 
 def build_ddcmh(data, **arguments):
     made = small.config(
-        "ddcmh", image_hidden=(), text_hidden=(), image_dropout=0.0, text_dropout=0.0,
-        image_optimizer=PLAIN_SGD, text_optimizer=PLAIN_SGD,
+        "ddcmh", image_hidden=(), text_hidden=(), image_input_dropout=0.0, image_dropout=0.0,
+        text_dropout=0.0, image_optimizer=PLAIN_SGD, text_optimizer=PLAIN_SGD,
     )  # fmt: skip
     spec = engine.make_spec(data.training, 16)
     return methods.get("ddcmh").build(made, spec, **arguments)
@@ -429,6 +429,30 @@ def test_ddcmh_first_codes_may_come_from_any_hash_of_texts():
     bits = build_ddcmh(data, initial_codes=lambda *_: np.zeros((101, 16)))
     with pytest.raises(UserError, match="-1 and \\+1"):
         updates_of(bits)["hash texts"].step(state, host_batch(data))
+
+
+def test_ddcmh_a_share_of_the_first_codes_is_told_from_the_texts():
+    data = small.dataset()
+    method = build_ddcmh(data)  # a quarter of 16 bits, the best of two draws
+    state = method.init(jax.random.key(0))
+    after, _ = updates_of(method)["hash texts"].step(state, host_batch(data))
+    pairs = data.training["pairs"]
+    key = jax.random.fold_in(state.key, state.step)
+    B = discrete.cosdish(key, pairs["labels"], 16, restarts=2)
+    X = pairs["text"].astype(np.float64)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    # A ridge regression is least squares with rows of the identity below.
+    weights = np.linalg.lstsq(
+        np.vstack([X, np.eye(X.shape[1])]),
+        np.vstack([B[:, :4], np.zeros((X.shape[1], 4))]),
+        rcond=None,
+    )[0]
+    np.testing.assert_array_equal(after.codes["initial"][:, :4], np.where(X @ weights > 0, 1, -1))
+    np.testing.assert_array_equal(after.codes["initial"][:, 4:], B[:, 4:])
+    with pytest.raises(UserError, match="reencoded_share"):
+        methods.get("ddcmh").build(
+            small.config("ddcmh", reencoded_share=1.5), engine.make_spec(data.training, 16)
+        )
 
 
 def host_batch(data):

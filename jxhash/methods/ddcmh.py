@@ -9,12 +9,13 @@ Taken from the paper: the three stages, COSDISH for the first codes, the cross-e
 the reconstruction b^xr_i = l_i L' B^x / ||l_i L'||_1 (the number of shared labels is the weight of
 a row, its own included), its values as soft targets, and sign(0) = 0 for bits in {0, 1}, here -1.
 
-Decided here: COSDISH's codes follow from the labels alone, so that the first stage reads no text
-unless `initial_codes` is another function; the reconstruction is a stage of its own between those
-of the networks; a row without labels keeps its own image code; both networks are multilayer
-perceptrons over given features, with dropout and optimisers as settings (the paper gives none); the
-best of several draws of COSDISH is taken, because how evenly its codes lie apart differs much from
-draw to draw; the codes that a database of training rows has are the reconstructed ones, cut at 1/2.
+Decided here: COSDISH's codes follow from the labels alone, but its classifier may tell a share of
+the bits from the texts, so that classes whose texts are alike have codes that are alike; the best
+of several draws of COSDISH is taken, because how evenly its codes lie apart differs much from draw
+to draw; the reconstruction is a stage of its own between those of the networks; a row without
+labels keeps its own image code; both networks are multilayer perceptrons over given features, with
+dropout and optimisers as settings (the paper gives none); the codes that a database of training
+rows has are the reconstructed ones, cut at 1/2.
 """
 
 import dataclasses
@@ -58,6 +59,8 @@ class Settings:
 
     Attributes:
       cosdish_restarts: how many draws of COSDISH are made, of which the best is kept.
+      reencoded_share: the share of the bits whose first codes COSDISH's classifier tells from the
+        texts, in [0, 1]; those of the others follow from the labels.
       image_epochs: passes of the image network over the training rows.
       text_epochs: passes of the text network.
       image_hidden: widths of the image network's hidden layers.
@@ -70,6 +73,7 @@ class Settings:
     """
 
     cosdish_restarts: int
+    reencoded_share: float
     image_epochs: int
     text_epochs: int
     image_hidden: tuple[int, ...]
@@ -84,18 +88,40 @@ class Settings:
         require_positive(self, "cosdish_restarts", "image_epochs", "text_epochs")
         require_positive(self, "image_hidden", "text_hidden")
         require_rate(self, "image_input_dropout", "image_dropout", "text_dropout")
+        if not 0 <= self.reencoded_share <= 1:
+            raise UserError(
+                f"config key 'reencoded_share' is a share of the bits, from 0 to 1, not "
+                f"{self.reencoded_share}"
+            )
 
 
-def cosdish_codes(restarts: int) -> InitialCodes:
-    """The paper's first codes: COSDISH, whose codes of training rows follow from their labels."""
+def cosdish_codes(restarts: int, reencoded_share: float) -> InitialCodes:
+    """The paper's first codes: COSDISH, which has a code for a row's labels and one for its text.
+
+    Args:
+      restarts: how many draws are made, of which the best is kept.
+      reencoded_share: the share of the bits that COSDISH's classifier tells from the text.
+
+    Returns:
+      A function as `build` takes it.
+    """
 
     def initial_codes(
         key: jax.Array, texts: np.ndarray, labels: np.ndarray, num_bits: int
     ) -> np.ndarray:
-        del texts
-        return discrete.cosdish(key, labels, num_bits, restarts=restarts)
+        B = discrete.cosdish(key, labels, num_bits, restarts=restarts)
+        told = round(reencoded_share * num_bits)
+        B[:, :told] = _classified(texts, B[:, :told])
+        return B
 
     return initial_codes
+
+
+def _classified(texts: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """What COSDISH says of unseen texts: signs of a ridge regression on standardised features."""
+    X = np.asarray(texts, np.float64)
+    X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-6)
+    return codes.sign(X @ np.linalg.solve(X.T @ X + np.eye(X.shape[1]), X.T @ B), previous=-1)
 
 
 def build(
@@ -122,7 +148,9 @@ def build(
     settings = read_settings(config.ddcmh, Settings)
     require_inputs(spec, "pairs", *MODALITIES)
     require_labels(spec, "DDCMH")
-    initial_codes = initial_codes or cosdish_codes(settings.cosdish_restarts)
+    initial_codes = initial_codes or cosdish_codes(
+        settings.cosdish_restarts, settings.reencoded_share
+    )
     networks = {
         "image": HashMLP(
             config.bits,
