@@ -58,7 +58,14 @@ WHY_EMPTY = {
 NEEDS_FILES = {"wikipedia"}
 PROTOCOLS = ("encoded", "learned")
 SPENT = "processor seconds"
+CLASSIFIER = "SVM classes"
 MEASURES = ("map", "map_at_50", "lookup_precision")
+# What is shown of them: title -> (protocol, measure).
+SHOWN = {
+    "MAP, database encoded": ("encoded", "map"),
+    "MAP, database learned": ("learned", "map"),
+    "precision within radius 2, database encoded": ("encoded", "lookup_precision"),
+}
 
 
 class Cell(NamedTuple):
@@ -142,20 +149,20 @@ def run_baselines(collection: str, arguments: argparse.Namespace) -> list[dict[s
     classes = baselines.classifier_map(dataset)
     for bits in arguments.bits if classes else ():
         values = {f"{t}, learned, map": tables.spread([v]) for t, v in classes.items()}
-        rows.append({**Cell(collection, "SVM classes", bits)._asdict(), "values": values})
+        rows.append({**Cell(collection, CLASSIFIER, bits)._asdict(), "values": values})
     return rows
 
 
-def as_markdown(record: dict[str, Any], collection: str, protocol: str) -> str:
-    """One table: methods by code length and direction, MAP with its deviation over seeds."""
-    rows = [row for row in record["rows"] if row["collection"] == collection]
+def as_markdown(record: dict[str, Any], collection: str, shown: str) -> str:
+    """One table: methods by code length and direction, means with their deviation over seeds."""
+    rows, what = _rows_of(record, collection), ", ".join(SHOWN[shown])
     tasks, lengths = _tasks(rows), sorted({row["bits"] for row in rows})
     heads = [f"{task}, {bits} bits" for task in tasks for bits in lengths]
     lines = [f"| | {' | '.join([*heads, SPENT])} |", "|---|" + "---|" * (len(heads) + 1)]
     for method in dict.fromkeys(row["method"] for row in rows):
         by_bits = {row["bits"]: row for row in rows if row["method"] == method}
         found = [
-            _cell(by_bits.get(bits, {}).get("values", {}).get(f"{task}, {protocol}, map"))
+            _cell(by_bits.get(bits, {}).get("values", {}).get(f"{task}, {what}"))
             for task in tasks
             for bits in lengths
         ]
@@ -183,61 +190,70 @@ def _title(method: str) -> str:
     return method.upper() if method.islower() and method.isalpha() else method
 
 
-def chart(record: dict[str, Any], collection: str, protocol: str) -> str:
-    """MAP over code length, a line a method, a panel a direction; SVG."""
-    rows = [row for row in record["rows"] if row["collection"] == collection]
+def chart(record: dict[str, Any], collection: str, shown: str) -> str:
+    """A measure over code length, a line a method, a panel a direction; SVG."""
+    rows, what = _rows_of(record, collection), ", ".join(SHOWN[shown])
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
-        colours = plt.get_cmap("tab20")
         for axis, task in zip(axes, _tasks(rows), strict=True):
-            for number, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
+            for method in dict.fromkeys(row["method"] for row in rows):
                 points = sorted(
                     (row["bits"], found["mean"], found["deviation"])
                     for row in rows
-                    if row["method"] == method
-                    and (found := row["values"].get(f"{task}, {protocol}, map"))
+                    if row["method"] == method and (found := row["values"].get(f"{task}, {what}"))
                 )
                 if points:
                     bits, mean, deviation = zip(*points, strict=True)
                     style = "o-" if SPENT in _first(rows, method) else "s--"
                     axis.errorbar(
                         bits, mean, deviation, fmt=style, label=_title(method), ms=4, capsize=2,
-                        color=colours(number % 20),
+                        color=_colour(method),
                     )  # fmt: skip
             axis.set(title=task, xlabel="bits", xscale="log")
             axis.set_xticks(record["bits"], [str(bits) for bits in record["bits"]], minor=False)
             axis.minorticks_off()
-        axes[0].set_ylabel("MAP")
+        axes[0].set_ylabel(shown.split(",")[0])
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
         return as_svg(figure)
+
+
+def _colour(method: str) -> tuple[float, ...]:
+    """The same for a method in every chart."""
+    known = [*dict.fromkeys(m for by_method in COLLECTIONS.values() for m in by_method)]
+    known += [*baselines.HASHES, CLASSIFIER]
+    return plt.get_cmap("tab20")(known.index(method))
 
 
 def _first(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
     return next(row for row in rows if row["method"] == method)
 
 
+def _rows_of(record: dict[str, Any], collection: str) -> list[dict[str, Any]]:
+    return [row for row in record["rows"] if row["collection"] == collection]
+
+
 def sections(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The (collection, protocol) pairs that have figures."""
+    """The collections, each with what there is to show of it."""
     for collection in COLLECTIONS:
-        rows = [row for row in record["rows"] if row["collection"] == collection]
-        for protocol in PROTOCOLS:
-            if any(f", {protocol}, map" in name for row in rows for name in row["values"]):
-                yield collection, protocol
+        names = {name for row in _rows_of(record, collection) for name in row["values"]}
+        for title, shown in SHOWN.items():
+            if any(name.endswith(", ".join(shown)) for name in names):
+                yield collection, title
 
 
 def as_page(record: dict[str, Any]) -> str:
     """The charts and tables as one page that needs nothing else."""
     parts = []
-    for collection, protocol in sections(record):
-        title = f"{collection}, database {protocol}"
-        table = _html_table(as_markdown(record, collection, protocol))
-        parts.append(f"<h2>{title}</h2>{chart(record, collection, protocol)}{table}")
+    for collection, shown in sections(record):
+        table = _html_table(as_markdown(record, collection, shown))
+        parts.append(f"<h2>{collection}: {shown}</h2>{chart(record, collection, shown)}{table}")
     cards = html.escape(json.dumps(record["cards"], indent=1))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>jxhash: the methods</title>'
         "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:24px auto}"
         "table{border-collapse:collapse;font-size:.85em}td,th{padding:4px 8px;text-align:right;"
-        "border-bottom:1px solid #d1d9e0}td:first-child{text-align:left}svg{width:100%;height:auto}"
+        "border-bottom:1px solid #d1d9e0}td:first-child,td.why{text-align:left}"
+        "svg{width:100%;height:auto}"
         "pre{overflow:auto;background:#f6f8fa;padding:12px;font-size:12px}</style>"
         f"<h1>The methods under one protocol</h1><p>{html.escape(record['protocol'])}</p>"
         f"{''.join(parts)}<h2>Data cards</h2><pre>{cards}</pre></html>\n"
@@ -245,10 +261,17 @@ def as_page(record: dict[str, Any]) -> str:
 
 
 def _html_table(markdown: str) -> str:
-    rows = [line.strip("| ").split(" | ") for line in markdown.splitlines()]
-    del rows[1]
-    cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
-    return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+    head, _, *rows = ([c.strip() for c in ln.split("|")[1:-1]] for ln in markdown.splitlines())
+    body = "".join(f"<tr>{_html_row(row)}</tr>" for row in rows)
+    return f"<table><tr>{''.join(f'<th>{html.escape(c)}</th>' for c in head)}</tr>{body}</table>"
+
+
+def _html_row(row: list[str]) -> str:
+    name, first, *rest = row
+    # A reason why a row is empty goes over all of it.
+    span = "" if any(rest) else f' class="why" colspan="{len(rest) + 1}"'
+    cells = f"<td>{html.escape(name)}</td><td{span}>{html.escape(first)}</td>"
+    return cells + ("" if span else "".join(f"<td>{html.escape(cell)}</td>" for cell in rest))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -308,8 +331,8 @@ def make_table() -> None:
     ):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
-    for collection, protocol in sections(record):
-        print(f"\n{collection}, database {protocol}\n\n{as_markdown(record, collection, protocol)}")
+    for collection, shown in sections(record):
+        print(f"\n{collection}: {shown}\n\n{as_markdown(record, collection, shown)}")
 
 
 if __name__ == "__main__":
