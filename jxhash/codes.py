@@ -4,6 +4,9 @@ Every function takes numpy or jax arrays and answers in the same kind, so that c
 handled on a machine's host without touching a device, and inside a jitted function alike.
 """
 
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import jax
@@ -11,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array | np.ndarray
+
+# Rows that a check of values looks at together.
+_ROWS = 16384
 
 
 def _namespace(*arrays: Array) -> ModuleType:
@@ -36,6 +42,23 @@ def sign(x: Array, previous: Array | int | None = None) -> Array:
     xp = _namespace(x)
     at_zero = xp.where(xp.asarray(1 if previous is None else previous) < 0, -1, 1)
     return xp.where(x > 0, 1, xp.where(x < 0, -1, at_zero)).astype(xp.int8)
+
+
+def every(condition: Callable[[Array], Array], array: Array) -> bool:
+    """Tells whether a condition holds for all entries, without anything as large as the array."""
+    if isinstance(array, jax.Array):
+        return bool(condition(array).all())
+    starts = range(0, len(array), _ROWS)
+    return all(condition(array[start : start + _ROWS]).all() for start in starts)
+
+
+def all_among(values: Sequence[int], array: Array) -> bool:
+    """Tells whether an array holds no other values than these.
+
+    >>> all_among((-1, 1), np.array([1, -1])), all_among((-1, 1), np.array([1, 0]))
+    (True, False)
+    """
+    return every(lambda x: functools.reduce(operator.or_, [x == v for v in values]), array)
 
 
 def pack(codes: Array) -> Array:

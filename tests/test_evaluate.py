@@ -132,6 +132,39 @@ def test_reports_stand_in_one_table_where_their_cards_agree(tmp_path):
     assert "PROTOCOLS DIFFER" in score(*reports, "--anyway")
 
 
+IDS = {name: labels.argmax(axis=1) for name, labels in LABELS.items()}
+ONE_LABEL = {name: labels[:, :1] for name, labels in LABELS.items()}
+
+
+@pytest.mark.parametrize("form", ["vector", "column", "row", "one of each"])
+@pytest.mark.parametrize("queries", [1, 30])
+def test_class_ids_are_read_in_every_shape(form, queries, tmp_path):
+    shape = {"vector": (-1,), "column": (-1, 1), "row": (1, -1), "one of each": (-1, 1)}[form]
+    query_ids, ids = IDS["q_l"][-queries:], IDS["r_l"]
+    labels = {
+        "query_labels": query_ids.reshape(shape).astype(np.float64),
+        "database_labels": ids if form == "one of each" else ids.reshape(shape),
+    }
+    query = CODES["q_img"][-queries:]
+    score(*four_files(tmp_path, query, CODES["r_txt"], **labels), f"--output={tmp_path}")
+    histogram = metrics.distance_histogram(query, CODES["r_txt"], query_ids, ids)
+    found = report(tmp_path)["results"]["query to database"]["given"]["map"]
+    np.testing.assert_allclose(found, metrics.mean_average_precision(histogram))
+
+
+def test_a_column_of_zeros_and_ones_says_too_little(tmp_path):
+    labels = {"query_labels": ONE_LABEL["q_l"], "database_labels": ONE_LABEL["r_l"]}
+    with pytest.raises(UserError, match=r"add 1 to all of them, .* add a column of zeros"):
+        score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"], **labels))
+    mended = {name: np.pad(array, ((0, 0), (0, 1))) for name, array in labels.items()}
+    score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"], **mended), f"--output={tmp_path}")
+    histogram = metrics.distance_histogram(
+        CODES["q_img"], CODES["r_txt"], ONE_LABEL["q_l"], ONE_LABEL["r_l"]
+    )
+    found = report(tmp_path)["results"]["query to database"]["given"]["map"]
+    np.testing.assert_allclose(found, metrics.mean_average_precision(histogram))
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -139,8 +172,10 @@ def test_reports_stand_in_one_table_where_their_cards_agree(tmp_path):
         ({"query": CODES["q_img"][:, :7]}, "7 bits, database codes 20"),
         ({"query": codes.pack(CODES["q_img"])}, "--num_bits"),
         ({"query_labels": LABELS["q_l"][:4]}, "30 rows of labels"),
-        ({"query_labels": LABELS["q_l"][:, :2]}, "different classes"),
+        ({"query_labels": LABELS["q_l"][:, :2]}, "over the same classes"),
         ({"query_labels": LABELS["q_l"] * 2}, "0 and 1"),
+        ({"query_labels": IDS["q_l"]}, "over the same classes or class ids"),
+        ({"query_labels": IDS["q_l"] * 0.5, "database_labels": IDS["r_l"]}, "whole numbers"),
         ({"database": CODES["r_txt"][:0]}, "a row an item"),
         ({"query": np.array([{}], dtype=object)}, "cannot be read"),
     ],

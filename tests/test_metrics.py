@@ -666,6 +666,7 @@ def test_small_portions_draw_the_same_numbers(monkeypatch):
 
 ONES = np.ones((3, 16), np.int8)
 LABELS = np.ones((3, 2))
+IDS = np.array([0, 1, 2])
 PACKED = codes.pack(ONES)
 
 
@@ -682,13 +683,14 @@ PACKED = codes.pack(ONES)
         ((PACKED, PACKED, LABELS, LABELS), ValueError, "pass their length as num_bits"),
         ((PACKED, ONES, LABELS, LABELS), TypeError, "either both sides are packed"),
         ((ONES, ONES, LABELS[:2], LABELS), ValueError, "3 query codes need as many rows"),
-        ((ONES, ONES, LABELS[:, :0], LABELS[:, :0]), ValueError, "3 query codes need as many rows"),
+        ((ONES, ONES, LABELS[:, :0], LABELS[:, :0]), ValueError, "query labels are rows of multi"),
         ((ONES, ONES, LABELS, LABELS[:2]), ValueError, "3 database codes need as many rows"),
         ((ONES, ONES, LABELS, LABELS[:, :1]), ValueError, "labels are over the same classes"),
         ((ONES, ONES, LABELS, LABELS[:, 0].astype(int)), ValueError, "over the same classes"),
         ((ONES, ONES, LABELS[:, 0], LABELS[:, 0]), TypeError, "class ids are integers"),
         ((ONES, ONES, -LABELS, LABELS), ValueError, "query labels are multi-hot, but hold a neg"),
         ((ONES, ONES, LABELS, LABELS * np.nan), ValueError, "database labels are multi-hot"),
+        ((ONES, ONES, IDS[:, None], IDS[:, None]), ValueError, r"query labels .* labels\[:, 0\]"),
     ],
 )
 @pytest.mark.parametrize("asarray", [np.asarray, jnp.asarray])
@@ -752,8 +754,15 @@ def test_the_rest_refuses():
     for distance in (-1, 3, 0.5):
         with pytest.raises(ValueError, match="whole numbers from 0 to max_distance=2"):
             metrics.block_histogram(np.array([[distance]]), np.array([[1]]), max_distance=2)
-    with pytest.raises(ValueError, match="same classes or class ids"):
-        metrics.shared_labels(np.ones((2, 3)), np.ones((2, 4)))
+    for query_labels, labels, error, message in (
+        (np.ones((2, 3)), np.ones((2, 4)), ValueError, "same classes or class ids"),
+        (LABELS, LABELS * np.nan, ValueError, "database labels .* a negative value or NaN"),
+        (LABELS * [1, -1], LABELS, ValueError, "query labels .* a negative value or NaN"),
+        (IDS * 1.0, IDS * 1.0, TypeError, "class ids are integers"),
+        (IDS[:, None], IDS[:, None], ValueError, r"labels\[:, 0\]"),
+    ):
+        with pytest.raises(error, match=message):
+            metrics.shared_labels(query_labels, labels)
     for values in ([], [[1.0]], [np.nan]):
         with pytest.raises(ValueError, match="one finite value a query"):
             metrics.bootstrap_interval(np.array(values))

@@ -10,6 +10,7 @@ from jxhash import codes
 from jxhash.data.dataset import Items, Task, content_hash
 from jxhash.errors import UserError
 from jxhash.evaluation.measure import Found, found_by_codes
+from jxhash.metrics.labels import check_labels
 
 # What the projects of the field call the six arrays of one file.
 _NAMES = {
@@ -148,23 +149,55 @@ def as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
     )
 
 
-def as_labels(name: str, array: np.ndarray, rows: int) -> np.ndarray:
-    """Brings labels to multi-hot [n, C] or class ids [n], one row a code.
+def as_labels(
+    query: np.ndarray, database: np.ndarray, rows: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Brings the labels of both sides to multi-hot [n, C] or class ids [n], one row a code.
+
+    A matrix of one column, as .mat files keep class ids, is told from multi-hot labels by both
+    sides together.
 
     Raises:
-      UserError: the array is no such thing, or has another number of rows.
+      UserError: an array is no such thing or has another number of rows, or nothing tells whether
+        a column holds class ids.
     """
-    if array.ndim == 2 and 1 in array.shape and rows != 1:
-        array = array.reshape(-1)
-    if array.ndim not in (1, 2) or len(array) != rows:
+    names = ("query_labels", "database_labels")
+    sides = [
+        _label_rows(name, array, number)
+        for name, array, number in zip(names, (query, database), rows, strict=True)
+    ]
+    if all(side.shape[1:] == (1,) and codes.all_among((0, 1), side) for side in sides):
+        raise UserError(
+            "the labels of both sides are one column of 0 and 1, which may be class ids or a "
+            "single multi-hot label: for class ids add 1 to all of them, for multi-hot labels add "
+            "a column of zeros"
+        )
+    if all(side.shape[1:] in ((), (1,)) for side in sides):
+        sides = [side.reshape(-1) for side in sides]
+    labels = tuple(map(_label_values, names, sides))
+    try:
+        check_labels(*labels)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return labels
+
+
+def _label_rows(name: str, array: np.ndarray, rows: int) -> np.ndarray:
+    if array.ndim == 2 and len(array) == 1 and rows != 1:
+        array = array.reshape(-1)  # a vector, as .mat files keep it
+    if array.ndim not in (1, 2) or len(array) != rows or array.size == 0:
         raise UserError(f"{name}: {rows} rows of labels are needed, not the shape {array.shape}")
-    if array.ndim == 1:
-        if not np.array_equal(array, array.astype(np.int64)):
-            raise UserError(f"{name}: class ids are whole numbers")
-        return array.astype(np.int64)
-    if not np.isin(array, (0, 1)).all():
-        raise UserError(f"{name}: multi-hot labels hold 0 and 1, a column a label")
-    return array.astype(np.uint8)
+    return array
+
+
+def _label_values(name: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        if not codes.all_among((0, 1), array):
+            raise UserError(f"{name}: multi-hot labels hold 0 and 1, a column a label")
+        return array.astype(np.uint8)
+    if not codes.every(lambda x: x == np.floor(x), array):
+        raise UserError(f"{name}: class ids are whole numbers")
+    return array.astype(np.int64)
 
 
 def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
@@ -216,17 +249,10 @@ def search_of(arrays: Mapping[str, np.ndarray], num_bits: int | None = None) -> 
         raise UserError(
             f"query codes have {query.shape[1]} bits, database codes {database.shape[1]}"
         )
-    labels = (
-        as_labels(f"{name}_labels", arrays[f"{name}_labels"], len(side))
-        for name, side in (("query", query), ("database", database))
+    labels = as_labels(
+        arrays["query_labels"], arrays["database_labels"], (len(query), len(database))
     )
-    search = Search(query, database, *labels)
-    if search.query_labels.shape[1:] != search.database_labels.shape[1:]:
-        raise UserError(
-            "labels of queries and database are over different classes: "
-            f"{search.query_labels.shape} and {search.database_labels.shape}"
-        )
-    return search
+    return Search(query, database, *labels)
 
 
 def found(task: str, search: Search) -> Found:

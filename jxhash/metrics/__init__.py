@@ -9,6 +9,7 @@ from jxhash.metrics.histogram import (
     join,
     random_ranking,
 )
+from jxhash.metrics.labels import shared_labels
 from jxhash.metrics.measures import (
     PrecisionRecall,
     hit_rate_at,
@@ -23,7 +24,7 @@ from jxhash.metrics.measures import (
     recall_at,
 )
 from jxhash.metrics.per_query import average_precision, first_relevant_precision
-from jxhash.metrics.ranking import measure_ranking, query_blocks, ranked_relevance, shared_labels
+from jxhash.metrics.ranking import measure_ranking, query_blocks, ranked_relevance
 
 __all__ = [
     "Comparison",

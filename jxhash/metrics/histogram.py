@@ -15,6 +15,7 @@ import numpy as np
 
 from jxhash import codes as codes_lib
 from jxhash import parallel
+from jxhash.metrics.labels import check_labels, packed_labels
 
 Array = jax.Array | np.ndarray
 
@@ -101,10 +102,12 @@ def distance_histogram(
         for array in arrays
     )
     num_bits = _check_codes(query_codes, database_codes, num_bits)
-    _check_labels(query_codes, query_labels, database_codes, database_labels)
+    _check_rows(query_codes, query_labels, "query")
+    _check_rows(database_codes, database_labels, "database")
+    check_labels(query_labels, database_labels)
     if not traced:
-        _check_values(query_codes, query_labels, "query")
-        _check_values(database_codes, database_labels, "database")
+        _check_values(query_codes, "query")
+        _check_values(database_codes, "database")
 
     query, database = _packed(
         _Rows(query_codes, query_labels), _Rows(database_codes, database_labels), num_bits
@@ -241,48 +244,17 @@ def _check_codes(query_codes: Array, database_codes: Array, num_bits: int | None
     return num_bits
 
 
-def _check_labels(
-    query_codes: Array, query_labels: Array, database_codes: Array, database_labels: Array
-) -> None:
-    for side, codes, labels in (
-        ("query", query_codes, query_labels),
-        ("database", database_codes, database_labels),
-    ):
-        if labels.ndim not in (1, 2) or labels.shape[0] != codes.shape[0] or labels.size == 0:
-            raise ValueError(
-                f"{codes.shape[0]} {side} codes need as many rows of multi-hot labels "
-                f"or class ids, not {labels.shape}"
-            )
-        if labels.ndim == 1 and not jnp.issubdtype(labels.dtype, jnp.integer):
-            raise TypeError(f"class ids are integers; the {side} labels are {labels.dtype}")
-    if query_labels.shape[1:] != database_labels.shape[1:]:
+def _check_rows(codes: Array, labels: Array, side: str) -> None:
+    if labels.shape[:1] != codes.shape[:1]:
         raise ValueError(
-            "labels are over the same classes on both sides, "
-            f"not {query_labels.shape} (query) and {database_labels.shape} (database)"
+            f"{codes.shape[0]} {side} codes need as many rows of multi-hot labels "
+            f"or class ids, not {labels.shape}"
         )
 
 
-def _check_values(codes: Array, labels: Array, side: str) -> None:
-    if codes.dtype != np.uint8 and not _holds(_are_codes, codes):
+def _check_values(codes: Array, side: str) -> None:
+    if codes.dtype != np.uint8 and not codes_lib.all_among((-1, 1), codes):
         raise ValueError(f"{side} codes hold more than -1 and +1: pass them through codes.sign")
-    if labels.ndim == 2 and labels.dtype != bool and not _holds(_are_labels, labels):
-        raise ValueError(f"{side} labels are multi-hot, but hold a negative value or NaN")
-
-
-def _are_codes(array: Array) -> Array:
-    return (abs(array) == 1).all()
-
-
-def _are_labels(array: Array) -> Array:
-    return (array >= 0).all()
-
-
-def _holds(condition: Callable[[Array], Array], array: Array) -> bool:
-    if isinstance(array, jax.Array):
-        return bool(jax.jit(condition)(array))
-    # In blocks, so that nothing as large as the array itself is held.
-    starts = range(0, len(array), _DATABASE_BLOCK)
-    return all(condition(array[start : start + _DATABASE_BLOCK]) for start in starts)
 
 
 def _packed(query: _Rows, database: _Rows, num_bits: int) -> tuple[_Rows, _Rows]:
@@ -293,32 +265,8 @@ def _packed(query: _Rows, database: _Rows, num_bits: int) -> tuple[_Rows, _Rows]
         query_codes, database_codes = query_codes & used, database_codes & used
     else:
         query_codes, database_codes = codes_lib.pack(query_codes), codes_lib.pack(database_codes)
-    if query.labels.ndim == 2:
-        labels = codes_lib.pack(query.labels), codes_lib.pack(database.labels)
-    else:
-        labels = _class_ids(query.labels, database.labels)
+    labels = packed_labels(query.labels, database.labels)
     return _Rows(query_codes, labels[0]), _Rows(database_codes, labels[1])
-
-
-def _class_ids(query_ids: Array, database_ids: Array) -> tuple[Array, Array]:
-    """The ids as int32; those that are wider, such as the numbers of pictures, are renumbered."""
-    if all(np.can_cast(ids.dtype, np.int32) for ids in (query_ids, database_ids)):
-        return query_ids.astype(np.int32), database_ids.astype(np.int32)
-    if isinstance(query_ids, jax.core.Tracer) or isinstance(database_ids, jax.core.Tracer):
-        raise TypeError(
-            "class ids in a transformed function are int32, "
-            f"not {query_ids.dtype} and {database_ids.dtype}"
-        )
-    query_ids, database_ids = np.asarray(query_ids), np.asarray(database_ids)
-    known = np.unique(database_ids[database_ids >= 0])
-    if len(known) == 0:
-        return np.full(query_ids.shape, -1, np.int32), np.full(database_ids.shape, -1, np.int32)
-    return _number_among(known, query_ids), _number_among(known, database_ids)
-
-
-def _number_among(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return np.where(known[place] == ids, place, -1).astype(np.int32)
 
 
 def _top_level(query: _Rows, database: _Rows) -> int:

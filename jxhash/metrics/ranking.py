@@ -62,37 +62,6 @@ def ranked_relevance(
     return count_groups(ranks, ordered_relevance, int(ranks[:, -1].max()) + 1)
 
 
-def shared_labels(query_labels: np.ndarray, database_labels: np.ndarray) -> np.ndarray:
-    """Counts the labels that each query shares with each item: graded relevance.
-
-    Args:
-      query_labels: [q, C] multi-hot labels of any real or bool dtype (positive: has the label), or
-        class ids [q], where a negative id means no label.
-      database_labels: [n, C] or [n], in the same form.
-
-    Returns:
-      int32 [q, n].
-
-    Raises:
-      ValueError: the two are not labels over the same classes.
-
-    >>> shared_labels(np.array([[1, 1, 0]]), np.array([[1, 1, 1], [0, 0, 1]])).tolist()
-    [[2, 0]]
-    """
-    query_labels, database_labels = np.asarray(query_labels), np.asarray(database_labels)
-    if query_labels.ndim not in (1, 2) or query_labels.shape[1:] != database_labels.shape[1:]:
-        raise ValueError(
-            "labels are multi-hot over the same classes or class ids, "
-            f"not {query_labels.shape} and {database_labels.shape}"
-        )
-    if query_labels.ndim == 1:
-        same = query_labels[:, None] == database_labels[None, :]
-        return (same & (query_labels >= 0)[:, None]).astype(np.int32)
-    # float32 products run on the fast path and are exact for such small counts.
-    shared = (query_labels > 0).astype(np.float32) @ (database_labels > 0).T.astype(np.float32)
-    return shared.astype(np.int32)
-
-
 def query_blocks(num_queries: int, num_items: int) -> Iterator[slice]:
     """Cuts the queries into blocks of about two million pairs of query and item.
 
