@@ -22,8 +22,9 @@ Array = jax.Array | np.ndarray
 # Blocks of pairs that the JAX form holds at a time: 4 MB of keys.
 _QUERY_BLOCK = 64
 _DATABASE_BLOCK = 16384
-# 2^s is finite in float32; items that share more labels than this count as sharing so many.
-_MOST_SHARED = 126
+# The sum of 2^s over as many items as an int32 counts is finite in float32; items that share more
+# labels than this count as sharing so many.
+_MOST_SHARED = 96
 
 
 class Histogram(NamedTuple):
@@ -129,7 +130,7 @@ def block_histogram(distances: Array, relevance: Array, *, max_distance: int) ->
     Args:
       distances: [q, n] whole numbers in 0 .. max_distance, any real dtype.
       relevance: [q, n] whole numbers: how relevant an item is (for multi-hot labels the number
-        that is shared), 0 if not at all, at most 126; bool is 0 and 1.
+        that is shared), 0 if not at all, at most 96; bool is 0 and 1.
       max_distance: the largest possible distance.
 
     Returns:

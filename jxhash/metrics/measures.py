@@ -175,6 +175,7 @@ def precision_recall_curve(
     """
     if average not in ("queries", "pairs"):
         raise ValueError(f'average is "queries" or "pairs", not {average!r}')
+    histogram = per_query.on_host(histogram)
     counted = _counted(per_query.answerable(histogram), empty)
     hits = np.cumsum(histogram.relevant, axis=1, dtype=np.int64)[counted]
     retrieved = np.cumsum(histogram.retrieved, axis=1, dtype=np.int64)[counted]

@@ -18,6 +18,11 @@ from jxhash.metrics.histogram import Histogram
 DENOMINATORS = ("min(k, relevant)", "relevant", "retrieved relevant")
 
 
+def on_host(histogram: Histogram) -> Histogram:
+    """The histogram in numpy, whose sums are exact where those of jax overflow or round."""
+    return histogram._make(None if part is None else np.asarray(part) for part in histogram)
+
+
 def answerable(histogram: Histogram) -> np.ndarray:
     """Tells for which queries the database holds something relevant; bool [q]."""
     return np.asarray(histogram.relevant).any(axis=1)
@@ -57,7 +62,8 @@ def average_precision(
     """
     if denominator not in DENOMINATORS:
         raise ValueError(f"denominator is one of {DENOMINATORS}, not {denominator!r}")
-    histogram, cut = _on_host(histogram), _cut(histogram, top_k)
+    histogram = on_host(histogram)
+    cut = _cut(histogram, top_k)
     if denominator == "retrieved relevant":
         return _precision_over_hits(histogram, cut)
     total = histogram.relevant.sum(axis=1)
@@ -86,7 +92,8 @@ def first_relevant_precision(histogram: Histogram, top_k: int) -> np.ndarray:
     >>> first_relevant_precision(Histogram(ones, relevant, relevant, None), 2).tolist()
     [0.75]
     """
-    histogram, cut = _on_host(histogram), _cut(histogram, top_k)
+    histogram = on_host(histogram)
+    cut = _cut(histogram, top_k)
     if histogram.retrieved.max() > 1:
         raise ValueError('ties have no order here: use ranked_relevance(ties="database_order")')
     hits = np.cumsum(histogram.relevant, axis=1)
@@ -109,7 +116,7 @@ def precision_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
     Raises:
       ValueError: a k is not within the database.
     """
-    return _hits(histogram, ks) / np.asarray(ks, float)
+    return _hits(on_host(histogram), ks) / np.asarray(ks, float)
 
 
 def recall_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
@@ -125,6 +132,7 @@ def recall_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
     Raises:
       ValueError: a k is not within the database.
     """
+    histogram = on_host(histogram)
     return _ratio(_hits(histogram, ks), histogram.relevant.sum(axis=1)[:, None])
 
 
@@ -151,7 +159,7 @@ def hit_rate_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
     """
     rates = [
         np.where(before > 0, 1.0, 1 - np.exp(_log_missed(size, relevant, seen)))
-        for size, relevant, before, seen in _last_groups(histogram, ks)
+        for size, relevant, before, seen in _last_groups(on_host(histogram), ks)
     ]
     return np.stack(rates, axis=1)
 
@@ -169,7 +177,7 @@ def lookup_precision(histogram: Histogram, radius: int = 2) -> np.ndarray:
     Raises:
       ValueError: the radius is not a distance of the histogram.
     """
-    retrieved, relevant = _within(histogram, radius)
+    retrieved, relevant = _within(on_host(histogram), radius)
     return _ratio(relevant, retrieved)
 
 
@@ -186,6 +194,7 @@ def lookup_recall(histogram: Histogram, radius: int = 2) -> np.ndarray:
     Raises:
       ValueError: the radius is not a distance of the histogram.
     """
+    histogram = on_host(histogram)
     return _ratio(_within(histogram, radius)[1], histogram.relevant.sum(axis=1))
 
 
@@ -202,7 +211,7 @@ def lookup_success(histogram: Histogram, radius: int = 2) -> np.ndarray:
     Raises:
       ValueError: the radius is not a distance of the histogram.
     """
-    return (_within(histogram, radius)[1] > 0).astype(np.float64)
+    return (_within(on_host(histogram), radius)[1] > 0).astype(np.float64)
 
 
 def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
@@ -227,7 +236,8 @@ def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
     >>> ndcg(h).round(4).tolist()
     [0.6309]
     """
-    histogram, cut = _on_host(histogram), _cut(histogram, top_k)
+    histogram = on_host(histogram)
+    cut = _cut(histogram, top_k)
     discounts = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(2, cut + 2)))])
     before, after = _cut_groups(histogram.retrieved, cut)
     gains = _ratio(histogram.gains, histogram.retrieved)
@@ -236,10 +246,6 @@ def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
     before, after = _cut_groups(best_first, cut)
     worth = 2.0 ** np.arange(best_first.shape[1])[::-1] - 1
     return _ratio(found, (discounts[after] - discounts[before]) @ worth)
-
-
-def _on_host(histogram: Histogram) -> Histogram:
-    return Histogram(*(None if part is None else np.asarray(part) for part in histogram))
 
 
 def _cut(histogram: Histogram, top_k: int | None) -> int:
@@ -256,7 +262,6 @@ def _within(histogram: Histogram, radius: int) -> tuple[np.ndarray, np.ndarray]:
     last = histogram.retrieved.shape[1] - 1
     if not 0 <= radius <= last:
         raise ValueError(f"radius={radius} is not among the distances 0 to {last}")
-    histogram = _on_host(histogram)
     within = slice(radius + 1)
     return histogram.retrieved[:, within].sum(axis=1), histogram.relevant[:, within].sum(axis=1)
 
@@ -277,7 +282,6 @@ def _last_groups(
     histogram: Histogram, ks: Sequence[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """For each k the group in which it falls, for each query: n, r, R and the items up to k."""
-    histogram = _on_host(histogram)
     rows = np.arange(len(histogram.retrieved))
     after = np.cumsum(histogram.retrieved, axis=1, dtype=np.int64)
     found = np.cumsum(histogram.relevant, axis=1, dtype=np.int64)

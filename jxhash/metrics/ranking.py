@@ -25,7 +25,7 @@ def ranked_relevance(
     Args:
       distances: [q, n] real-valued distances of any dtype; infinite ones rank last.
       relevance: [q, n] whole numbers: how relevant an item is (for multi-hot labels the number
-        that is shared), 0 if not at all, at most 126; bool is 0 and 1.
+        that is shared), 0 if not at all, at most 96; bool is 0 and 1.
       ties: what becomes of items at exactly the same distance: "expected" keeps them as one group,
         over whose orders measures are expectations; "database_order" puts them in the order of the
         database, as published code with a stable sort does.
