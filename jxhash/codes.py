@@ -133,17 +133,41 @@ def hamming_distance(a: Array, b: Array) -> Array:
         raise TypeError(f"either both sides are packed (uint8) or none: {a.dtype} and {b.dtype}")
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"codes are matrices of one width, not {a.shape} and {b.shape}")
-    return _packed_distance(a, b) if all(packed) else _signed_distance(a, b)
-
-
-def _packed_distance(a: Array, b: Array) -> Array:
+    if not all(packed):
+        return _signed_distance(a, b)
     xp = _namespace(a, b)
-    count = jax.lax.population_count if xp is jnp else np.bitwise_count
-    # Byte by byte, so that nothing larger than the [m, n] answer is held.
-    total = xp.zeros((a.shape[0], b.shape[0]), xp.int32)
-    for byte in range(a.shape[1]):
-        total = total + count(a[:, byte, None] ^ b[None, :, byte]).astype(xp.int32)
-    return total
+    a, b = words(xp.asarray(a)), words(xp.asarray(b))
+    return set_bits(xp.bitwise_xor, a, b).astype(xp.int32)
+
+
+def words(packed: Array) -> Array:
+    """Bytes [n, b] as wide words, zeros at the end: uint64 in numpy, uint32 in jax."""
+    xp = _namespace(packed)
+    width = 8 if xp is np else 4
+    padded = xp.pad(packed, ((0, 0), (0, -packed.shape[1] % width)))
+    if xp is np:
+        return padded.view(np.uint64)
+    return jax.lax.bitcast_convert_type(padded.reshape(len(padded), -1, width), jnp.uint32)
+
+
+def set_bits(combine: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
+    """Counts the bits set in the combination of each row of `a` with each of `b`.
+
+    Args:
+      combine: such as `np.bitwise_xor`.
+      a: `words` [m, w].
+      b: `words` [n, w] of the same kind.
+
+    Returns:
+      [m, n], int32 in jax, in numpy the narrowest unsigned dtype that holds any count.
+    """
+    xp = _namespace(a, b)
+    dtype = jnp.int32 if xp is jnp else np.min_scalar_type(64 * a.shape[1])
+    # Word by word, so that nothing larger than the [m, n] answer is held.
+    return sum(
+        xp.bitwise_count(combine(a[:, word, None], b[None, :, word])).astype(dtype)
+        for word in range(a.shape[1])
+    )
 
 
 def _signed_distance(a: Array, b: Array) -> Array:

@@ -591,6 +591,16 @@ def test_ranked_hamming_distances_are_the_histogram(dtype):
         )
 
 
+def test_an_order_of_the_database_holds_little_and_is_read_like_any_ranking():
+    distances = np.random.default_rng(27).integers(0, 300, (3, 1000))
+    relevance = np.random.default_rng(28).integers(0, 4, (3, 1000)).astype(np.uint8)
+    found = metrics.ranked_relevance(distances, relevance, ties="database_order")
+    assert found.retrieved.strides == (0, 0)
+    # Of all distances different, the groups are the items.
+    distinct = np.argsort(np.argsort(distances, axis=1, kind="stable"), axis=1)
+    assert_same(found, metrics.block_histogram(distinct, relevance, max_distance=999))
+
+
 def test_order_is_kept_for_distances_of_any_size_and_sign():
     for distances in ([3, -1, 70000, 3], [-2, -2, -5, 0], [1 << 40, 0, 1, 2]):
         distances = np.array([distances])
@@ -646,6 +656,8 @@ def test_shared_labels_of_both_forms():
     rng = np.random.default_rng(23)
     a, b = make_labels(rng, 5, 4), make_labels(rng, 6, 4)
     np.testing.assert_array_equal(metrics.shared_labels(a * 2.5, b.astype(bool)), a @ b.T)
+    for rows in (slice(1, 3), np.array([4, 0])):
+        np.testing.assert_array_equal(metrics.label_relevance(a, b)(rows), a[rows] @ b.T)
     ids = np.array([0, -1, 2])
     np.testing.assert_array_equal(
         metrics.shared_labels(ids, ids), [[1, 0, 0], [0, 0, 0], [0, 0, 1]]

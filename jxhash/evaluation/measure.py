@@ -92,16 +92,12 @@ class Found:
         if self.histogram is not None and ties == "expected":
             return {name: measure(self.histogram) for name, measure in measures.items()}
         size = len(self.query), len(self.database)
-        return metrics.measure_ranking(
-            measures, self.distances, self._shared_labels, *size, ties=ties
-        )
+        relevance = metrics.label_relevance(self.task.query.labels, self.database.labels)
+        return metrics.measure_ranking(measures, self.distances, relevance, *size, ties=ties)
 
     def mean_average_precision(self) -> float:
         """MAP over the whole ranking."""
         return float(self.read({"map": per_query.average_precision})["map"].mean())
-
-    def _shared_labels(self, block: slice) -> np.ndarray:
-        return metrics.shared_labels(self.task.query.labels[block], self.database.labels)
 
 
 def found_by_codes(task: Task, database: Items, query: np.ndarray, entries: np.ndarray) -> Found:
@@ -109,9 +105,10 @@ def found_by_codes(task: Task, database: Items, query: np.ndarray, entries: np.n
     histogram = metrics.distance_histogram(
         query, entries, task.query.labels, database.labels, graded=True
     )
+    packed = codes.pack(query), codes.pack(entries)
 
     def hamming(queries: Any) -> np.ndarray:
-        return np.asarray(codes.hamming_distance(query[queries], entries))
+        return codes.hamming_distance(packed[0][queries], packed[1])
 
     return Found(task, database, query, entries, hamming, histogram)
 

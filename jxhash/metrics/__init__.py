@@ -9,7 +9,7 @@ from jxhash.metrics.histogram import (
     join,
     random_ranking,
 )
-from jxhash.metrics.labels import shared_labels
+from jxhash.metrics.labels import label_relevance, shared_labels
 from jxhash.metrics.measures import (
     PrecisionRecall,
     hit_rate_at,
@@ -38,6 +38,7 @@ __all__ = [
     "first_relevant_precision",
     "hit_rate_at",
     "join",
+    "label_relevance",
     "lookup_precision",
     "lookup_recall",
     "lookup_success",

@@ -145,7 +145,8 @@ def block_histogram(distances: Array, relevance: Array, *, max_distance: int) ->
     ([[1, 0, 2]], [[1, 0, 1]])
     """
     distances, relevance = np.asarray(distances), whole_relevance(distances, relevance)
-    keys = distances.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        keys = distances.astype(np.int64)
     if not np.all((keys == distances) & (keys >= 0) & (keys <= max_distance)):
         raise ValueError(f"distances are whole numbers from 0 to max_distance={max_distance}")
     return count_groups(keys, relevance, max_distance + 1)
@@ -318,8 +319,10 @@ def _count(
     """The counts int32 [q, S + 1, K + 1] in JAX, block by block."""
     num_queries, num_items = query.codes.shape[0], database.codes.shape[0]
     num_keys = (top_level + 1) * (num_bits + 1)
-    query = _Rows(*map(_words, query))
-    database = _Rows(*map(_words, database))
+    query, database = (
+        _Rows(codes_lib.words(jnp.asarray(codes)), _words_or_ids(jnp.asarray(labels)))
+        for codes, labels in (query, database)
+    )
     present = jnp.broadcast_to(present, num_items)
     queries = jax.tree.map(lambda x: _blocks(x, -(-num_queries // _QUERY_BLOCK)), query)
     items = jax.tree.map(
@@ -328,7 +331,7 @@ def _count(
 
     def count_block(queries: _Rows, items: tuple[_Rows, jax.Array]) -> jax.Array:
         rows, present = items
-        distances = _set_bits(jnp.bitwise_xor, queries.codes, rows.codes)
+        distances = codes_lib.set_bits(jnp.bitwise_xor, queries.codes, rows.codes)
         shared = _shared(queries.labels, rows.labels)
         keys = distances + (num_bits + 1) * jnp.minimum(shared, top_level)
         return _count_keys(jnp.where(present[None], keys, num_keys), num_keys)
@@ -347,27 +350,15 @@ def _blocks(array: Array, number: int) -> Array:
     return _xp(array).pad(array, padding).reshape(number, length, *array.shape[1:])
 
 
-def _words(array: Array) -> jax.Array:
-    """Bytes [rows, b] as uint32 [rows, ceil(b / 4)], zeros at the end; class ids as they are."""
-    if array.ndim == 1:
-        return jnp.asarray(array)
-    padded = jnp.pad(array, ((0, 0), (0, -array.shape[1] % 4)))
-    return jax.lax.bitcast_convert_type(padded.reshape(padded.shape[0], -1, 4), jnp.uint32)
+def _words_or_ids(labels: jax.Array) -> jax.Array:
+    return labels if labels.ndim == 1 else codes_lib.words(labels)
 
 
 def _shared(query_labels: jax.Array, database_labels: jax.Array) -> jax.Array:
     if query_labels.ndim == 2:
-        return _set_bits(jnp.bitwise_and, query_labels, database_labels)
+        return codes_lib.set_bits(jnp.bitwise_and, query_labels, database_labels)
     same = query_labels[:, None] == database_labels[None, :]
     return (same & (query_labels >= 0)[:, None]).astype(jnp.int32)
-
-
-def _set_bits(combine: Callable, a: jax.Array, b: jax.Array) -> jax.Array:
-    """The bits set in the combination of each row of `a` with each of `b`, int32 [m, n]."""
-    return sum(
-        jax.lax.population_count(combine(a[:, word, None], b[None, :, word])).astype(jnp.int32)
-        for word in range(a.shape[1])
-    )
 
 
 def _count_keys(keys: jax.Array, num_keys: int) -> jax.Array:
@@ -392,21 +383,22 @@ def _count_by_comparison(keys: jax.Array, num_keys: int) -> jax.Array:
 
 
 def whole_relevance(distances: Array, relevance: Array) -> np.ndarray:
-    """Relevance as int64, after a check that it is a matrix of whole numbers like the distances."""
+    """Relevance as uint8, after a check that it is a matrix of whole numbers like the distances."""
     relevance = np.asarray(relevance)
     if relevance.ndim != 2 or relevance.size == 0 or np.shape(distances) != relevance.shape:
         raise ValueError(
             "distances and relevance are matrices of one shape with rows, "
             f"not {np.shape(distances)} and {relevance.shape}"
         )
-    whole = relevance.astype(np.int64)
-    if not np.all((whole == relevance) & (whole >= 0) & (whole <= _MOST_SHARED)):
+    with np.errstate(invalid="ignore"):
+        whole = relevance.astype(np.uint8)
+    if not np.all((whole == relevance) & (whole <= _MOST_SHARED)):
         raise ValueError(f"relevance is in whole numbers from 0 to {_MOST_SHARED}")
     return whole
 
 
 def count_groups(groups: np.ndarray, relevance: np.ndarray, num_groups: int) -> Histogram:
-    """The Histogram of items whose group [q, n] and relevance [q, n] are known, both int64."""
+    """The Histogram of items whose group, int64 [q, n], and relevance, uint8 [q, n], are known."""
     rows = np.arange(len(groups))[:, None]
     worth = 2.0 ** np.arange(max(1, relevance.max()) + 1) - 1
     cells = (rows * num_groups + groups).ravel()

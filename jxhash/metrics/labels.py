@@ -1,5 +1,8 @@
 """Labels of queries and items: what is refused of them, and how many are shared."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,11 +101,33 @@ def shared_labels(query_labels: np.ndarray, database_labels: np.ndarray) -> np.n
     >>> shared_labels(np.array([[1, 1, 0]]), np.array([[1, 1, 1], [0, 0, 1]])).tolist()
     [[2, 0]]
     """
+    return label_relevance(query_labels, database_labels)(slice(None)).astype(np.int32)
+
+
+def label_relevance(
+    query_labels: np.ndarray, database_labels: np.ndarray
+) -> Callable[[Any], np.ndarray]:
+    """`shared_labels` a block of queries at a time, as `measure_ranking` takes it.
+
+    The labels are checked and packed once, not for every block.
+
+    Args:
+      query_labels: as `shared_labels` takes them.
+      database_labels: the same.
+
+    Returns:
+      A function from the numbers of b queries (a slice or an array) to whole numbers [b, n].
+
+    Raises:
+      ValueError, TypeError: as `shared_labels`.
+
+    >>> label_relevance(np.array([0, 1, 7]), np.array([1, 0, 0]))(slice(0, 2)).astype(int).tolist()
+    [[0, 1, 1], [1, 0, 0]]
+    """
     query_labels, database_labels = np.asarray(query_labels), np.asarray(database_labels)
     check_labels(query_labels, database_labels)
-    if query_labels.ndim == 1:
-        same = query_labels[:, None] == database_labels[None, :]
-        return (same & (query_labels >= 0)[:, None]).astype(np.int32)
-    # float32 products run on the fast path and are exact for such small counts.
-    shared = (query_labels > 0).astype(np.float32) @ (database_labels > 0).T.astype(np.float32)
-    return shared.astype(np.int32)
+    query, database = packed_labels(query_labels, database_labels)
+    if query.ndim == 1:
+        return lambda rows: (query[rows, None] == database) & (query[rows, None] >= 0)
+    query, database = codes.words(query), codes.words(database)
+    return lambda rows: codes.set_bits(np.bitwise_and, query[rows], database)

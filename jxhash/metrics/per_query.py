@@ -94,13 +94,11 @@ def first_relevant_precision(histogram: Histogram, top_k: int) -> np.ndarray:
     """
     histogram = on_host(histogram)
     cut = _cut(histogram, top_k)
-    if histogram.retrieved.max() > 1:
+    if not (histogram.retrieved == 1).all():
         raise ValueError('ties have no order here: use ranked_relevance(ties="database_order")')
-    hits = np.cumsum(histogram.relevant, axis=1)
-    positions = np.cumsum(histogram.retrieved, axis=1)
-    precision = _ratio(histogram.relevant * hits, positions)
-    total = np.minimum(hits[:, -1], cut)
-    return _ratio(np.sum(precision * (hits <= cut), axis=1), total)
+    first = np.cumsum(histogram.relevant, axis=1) <= cut
+    total = np.minimum(histogram.relevant.sum(axis=1), cut)
+    return _ratio(np.sum(_precision_at_items(histogram.relevant) * first, axis=1), total)
 
 
 def precision_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
@@ -302,6 +300,8 @@ def _hits(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
 
 def _summed_precision(histogram: Histogram, cut: int) -> np.ndarray:
     """The expected sum of precisions at the relevant items of each group, up to the cut."""
+    if (histogram.retrieved == 1).all():
+        return _precision_at_items(histogram.relevant[:, :cut])
     before, after = _cut_groups(histogram.retrieved, cut)
     relevant_before = np.cumsum(histogram.relevant, axis=1) - histogram.relevant
     return _group_precision(
@@ -312,6 +312,11 @@ def _summed_precision(histogram: Histogram, cut: int) -> np.ndarray:
         after - before,
         _harmonic_numbers(cut),
     )
+
+
+def _precision_at_items(relevant: np.ndarray) -> np.ndarray:
+    """The precision at each relevant item, 0 at others, where every group is one item."""
+    return relevant * (np.cumsum(relevant, axis=1) / np.arange(1, relevant.shape[1] + 1))
 
 
 def _group_precision(

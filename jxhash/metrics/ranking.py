@@ -52,14 +52,25 @@ def ranked_relevance(
         raise ValueError(f"{np.isnan(distances).sum()} distances are NaN")
     if ties == "database_order":
         order = np.argsort(_narrowed(distances), axis=1, kind="stable")
-        ranks = np.broadcast_to(np.arange(order.shape[1]), order.shape)
-    else:
-        order = np.argsort(distances, axis=1)
-        ordered = np.take_along_axis(distances, order, axis=1)
-        ranks = np.zeros(order.shape, np.int64)
-        np.cumsum(ordered[:, 1:] != ordered[:, :-1], axis=1, out=ranks[:, 1:])
+        return _one_each(np.take_along_axis(relevance, order, axis=1))
+    order = np.argsort(distances, axis=1)
+    ordered = np.take_along_axis(distances, order, axis=1)
+    ranks = np.zeros(order.shape, np.int64)
+    np.cumsum(ordered[:, 1:] != ordered[:, :-1], axis=1, out=ranks[:, 1:])
     ordered_relevance = np.take_along_axis(relevance, order, axis=1)
     return count_groups(ranks, ordered_relevance, int(ranks[:, -1].max()) + 1)
+
+
+def _one_each(relevance: np.ndarray) -> Histogram:
+    """The ranking without ties of items whose relevance, uint8 [q, n], stands in order."""
+    worth = 2.0 ** np.arange(max(1, relevance.max()) + 1) - 1
+    levels = [np.count_nonzero(relevance == level, axis=1) for level in range(len(worth))]
+    return Histogram(
+        retrieved=np.broadcast_to(np.int32(1), relevance.shape),
+        relevant=(relevance > 0).astype(np.int32),
+        gains=worth[relevance],
+        levels=np.stack(levels, axis=1).astype(np.int32),
+    )
 
 
 def query_blocks(num_queries: int, num_items: int) -> Iterator[slice]:
@@ -116,8 +127,8 @@ def measure_ranking(
 
 
 def _narrowed(distances: np.ndarray) -> np.ndarray:
-    """Whole numbers that fit into 16 bits as such: their stable sort is linear."""
-    is_whole = np.issubdtype(distances.dtype, np.integer)
-    if is_whole and distances.min() >= 0 and distances.max() < 1 << 16:
-        return distances.astype(np.uint16)
-    return distances
+    """Whole numbers that fit into 8 or 16 bits as such: their stable sort is linear."""
+    if not np.issubdtype(distances.dtype, np.integer) or distances.min() < 0:
+        return distances
+    dtype = np.min_scalar_type(distances.max())
+    return distances.astype(dtype) if dtype.itemsize <= 2 else distances
