@@ -146,7 +146,7 @@ def words(packed: Array) -> Array:
     width = 8 if xp is np else 4
     padded = xp.pad(packed, ((0, 0), (0, -packed.shape[1] % width)))
     if xp is np:
-        return padded.view(np.uint64)
+        return np.ascontiguousarray(padded).view(np.uint64)
     return jax.lax.bitcast_convert_type(padded.reshape(len(padded), -1, width), jnp.uint32)
 
 

@@ -33,7 +33,8 @@ def test_hamming_distance_counts(num_bits):
     generator = np.random.default_rng(1)
     a, b = (codes.sign(generator.normal(size=(n, num_bits))) for n in (4, 6))
     expected = [[int(np.sum(x != y)) for y in b] for x in a]
-    for form in (np.asarray, jnp.asarray, lambda c: jnp.asarray(c, jnp.bfloat16), codes.pack):
+    forms = (np.asarray, jnp.asarray, lambda c: jnp.asarray(c, jnp.bfloat16), codes.pack)
+    for form in (*forms, lambda c: np.asfortranarray(codes.pack(c))):
         assert codes.hamming_distance(form(a), form(b)).tolist() == expected
     assert jax.jit(codes.hamming_distance)(a, b).tolist() == expected
 
