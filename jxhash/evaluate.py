@@ -89,15 +89,25 @@ def _score(arguments: argparse.Namespace) -> str:
     if arguments.cut < 1 or arguments.radius < 0:
         raise UserError("--cut is at least 1 and --radius at least 0")
     name, searches = _searches(arguments)
+    if arguments.output:
+        _make_folder(arguments.output)
     options = {option: getattr(arguments, option) for option in measure.Definitions._fields}
     made = _report(name, searches, measure.Definitions(**options))
     printed = report.table(made)
     if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)
         write_atomically(arguments.output / PAGE, page.make_page(made, {}, []))
         write_atomically(arguments.output / REPORT, to_json(made))
         printed += f"\n\nreport: {arguments.output / PAGE}"
     return printed
+
+
+def _make_folder(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror}); choose another --output"
+        ) from error
 
 
 def _report(

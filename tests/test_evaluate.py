@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 
 from jxhash import codes, evaluate, metrics
 from jxhash.errors import UserError
@@ -185,6 +186,96 @@ def test_what_does_not_fit_is_named(changes, says, tmp_path):
     arguments = four_files(tmp_path, arrays.pop("query"), arrays.pop("database"), **arrays)
     with pytest.raises(UserError, match=says):
         score(*arguments)
+
+
+NUMBERED = {"names": ["a"], "formats": [np.int64]}
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "says"),
+    [
+        ("query", CODES["q_img"].astype(str), "query: numbers are needed, not an array of <U"),
+        ("query", CODES["q_img"].astype("datetime64[s]"), "numbers are needed"),
+        ("query", CODES["q_img"].astype(complex), "numbers are needed"),
+        ("query", np.zeros((30, 20), NUMBERED), "numbers are needed"),
+        ("query_labels", IDS["q_l"].astype(str), "query_labels: numbers are needed"),
+        ("query_labels", np.zeros(30, NUMBERED), "numbers are needed"),
+        ("query_labels", IDS["q_l"] > 2, "class ids are whole numbers"),
+        ("query_labels", LABELS["q_l"][:, :0], "30 rows of labels are needed"),
+        ("query_labels", np.where(LABELS["q_l"], np.nan, 0), "hold 0 and 1"),
+    ],
+)
+def test_arrays_of_other_things_are_refused(name, array, says, tmp_path):
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    np.save(tmp_path / f"{name}.npy", array)
+    if array.ndim == 1:
+        np.save(tmp_path / "database_labels.npy", IDS["r_l"])
+    with pytest.raises(UserError, match=says):
+        score(*arguments)
+
+
+def test_sparse_labels_of_matlab(tmp_path):
+    sparse = {name: scipy.sparse.csc_matrix(array) for name, array in LABELS.items()}
+    scipy.io.savemat(tmp_path / "codes.mat", {**CODES, **sparse, "note": "text"})
+    assert f"{expected():.3f}" in score(tmp_path / "codes.mat")
+
+
+def test_what_else_a_file_holds_does_not_matter(tmp_path):
+    np.savez(tmp_path / "codes.npz", **CODES, **LABELS, note=np.array([{}], dtype=object))
+    assert f"{expected():.3f}" in score(tmp_path / "codes.npz")
+    four = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    with pytest.raises(UserError, match="cannot be read"):
+        score(f"--query={tmp_path / 'codes.npz'}:note", *four[1:])
+
+
+def test_hdf5_without_matlab_s_header_keeps_its_rows(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "codes.mat", "w") as file:
+        for name, array in {**CODES, **LABELS}.items():
+            file[name] = array.astype(bool) if name in LABELS else array
+    assert f"{expected():.3f}" in score(tmp_path / "codes.mat")
+
+
+def test_names_of_files_may_hold_colons_and_capitals(tmp_path):
+    folder = tmp_path / "12:30"
+    folder.mkdir()
+    arguments = four_files(folder, CODES["q_img"], CODES["r_txt"])
+    (folder / "query.npy").rename(folder / "a:b.NPY")
+    np.savez(folder / "codes.npz", r=CODES["r_txt"])
+    arguments[:2] = [f"--query={folder / 'a:b.NPY'}", f"--database={folder / 'codes.npz'}:r"]
+    assert f"{expected():.3f}" in score(*arguments)
+    with pytest.raises(UserError, match=r"there is no file .*12:30/none.npy"):
+        score(f"--query={folder / 'none.npy'}", *arguments[1:])
+
+
+def test_an_output_that_cannot_be_made(tmp_path):
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    for output in (tmp_path / "query.npy", tmp_path / "query.npy" / "out"):
+        with pytest.raises(UserError, match="choose another --output"):
+            score(*arguments, f"--output={output}")
+
+
+def test_reports_that_are_none(tmp_path):
+    score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"]), f"--output={tmp_path}")
+    file, made = tmp_path / "report.json", report(tmp_path)
+    (task,) = made["results"]
+    given = made["results"][task]["given"]
+    for wrong in (
+        [],
+        {**made, "results": {task: {}}},
+        {**made, "results": {}},
+        {**made, "results": {task: {"given": {**given, "map": "high"}}}},
+        {**made, "results": {task: {"given": {"map": 0.5}}}},
+        {**made, "protocol": {}},
+        {**made, "protocol": {**made["protocol"], "data": None}},
+        {**made, "protocol": {**made["protocol"], "definitions": {"cut": 50, "further": 1}}},
+    ):
+        file.write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match="is no report of this version"):
+            score(file)
+    file.unlink()
+    with pytest.raises(UserError, match=r"there is no file .*report.json"):
+        score(file)
 
 
 def test_mistakes_on_the_command_line(tmp_path):

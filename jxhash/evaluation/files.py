@@ -1,7 +1,8 @@
 """Codes and labels from the files that people have: .npy, .npz, and .mat as peers save them."""
 
+import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,13 @@ _NAMES = {
     "query labels": ("q_l", "queryLabel", "query_labels", "query_L"),
     "database labels": ("r_l", "retrievalLabel", "retrieval_labels", "database_labels", "r_L"),
 }
+
+Reader = Callable[[], np.ndarray]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+# The kinds of bool, integers and real numbers in numpy, and what is none of them in MATLAB.
+_NUMBERS = "biuf"
+_NOT_NUMBERS = ("cell", "char", "struct", "object", "function", "opaque", "unknown")
 
 
 class Search(NamedTuple):
@@ -43,32 +51,51 @@ def read_array(name: str) -> np.ndarray:
       UserError: the file is missing, damaged or of another kind, holds Python objects, or does not
         hold the array.
     """
-    file, _, key = name.partition(":")
-    arrays = read_arrays(file)
-    if key in arrays:
-        return arrays[key]
+    file, key = _file_and_key(name)
+    arrays = open_arrays(file)
     if not key and len(arrays) == 1:
-        return next(iter(arrays.values()))
+        (key,) = arrays
+    if key in arrays:
+        return arrays[key]()
     wanted = f"no array {key!r}" if key else "more than one array"
     raise UserError(
         f"{file} holds {wanted}; say which as {file}:NAME, it has {', '.join(sorted(arrays))}"
     )
 
 
-def read_arrays(file: str) -> dict[str, np.ndarray]:
-    """Reads all arrays of a file; that of a .npy file is called "array".
+def _file_and_key(name: str) -> tuple[str, str]:
+    """FILE or FILE:NAME in its parts; a file's own name may hold colons."""
+    file, _, key = name.rpartition(":")
+    if pathlib.Path(name).is_file() or _kind(file) not in _FORMATS:
+        return name, ""
+    return file, key
+
+
+def _kind(file: str) -> str:
+    return pathlib.Path(file).suffix.lower()
+
+
+def open_arrays(file: str) -> dict[str, Reader]:
+    """Finds the arrays of a file, whose others than the wanted ones may be anything.
+
+    Returns:
+      Their names and what reads each; the array of a .npy file is called "array".
 
     Raises:
-      UserError: as `read_array`.
+      UserError: as `read_array`, also from what reads.
     """
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}
     path = pathlib.Path(file)
-    if path.suffix not in readers:
-        raise UserError(f"{file} is none of {', '.join(readers)}")
+    if _kind(file) not in _FORMATS:
+        raise UserError(f"{file} is none of {', '.join(_FORMATS)}")
     if not path.is_file():
         raise UserError(f"there is no file {file}")
+    readers = _guarded(file, functools.partial(_FORMATS[_kind(file)], path))
+    return {name: functools.partial(_guarded, file, read) for name, read in readers.items()}
+
+
+def _guarded(file: str, read: Callable[[], Any]) -> Any:
     try:
-        return readers[path.suffix](path)
+        return read()
     except UserError:
         raise
     # Each format has errors of its own for files that are cut, changed or hold objects.
@@ -77,43 +104,67 @@ def read_arrays(file: str) -> dict[str, np.ndarray]:
         raise UserError(f"{file} cannot be read ({type(error).__name__}: {reason})") from error
 
 
-def _read_npy(path: pathlib.Path) -> dict[str, np.ndarray]:
-    return {"array": np.load(path, allow_pickle=False)}
+def _open_npy(path: pathlib.Path) -> dict[str, Reader]:
+    return {"array": functools.partial(np.load, path, allow_pickle=False)}
 
 
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _open_npz(path: pathlib.Path) -> dict[str, Reader]:
+    def read(name: str) -> np.ndarray:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays[name]
+
     with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name: functools.partial(read, name) for name in arrays.files}
 
 
-def _read_mat(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _open_mat(path: pathlib.Path) -> dict[str, Reader]:
     import scipy.io
 
+    with open(path, "rb") as file:
+        head = file.read(len(_HDF5))
+    if head == _HDF5:
+        return _open_hdf5(path)
     try:
-        found = scipy.io.loadmat(path)
-    except NotImplementedError:
-        return _read_mat_73(path)
+        found = scipy.io.whosmat(path)
+    except NotImplementedError:  # MATLAB 7.3, which stores columns first
+        return {name: lambda read=read: read().T for name, read in _open_hdf5(path).items()}
+
+    def read(name: str) -> np.ndarray:
+        array = scipy.io.loadmat(path, variable_names=[name])[name]
+        return array.toarray() if scipy.sparse.issparse(array) else array
+
     return {
-        name: array
-        for name, array in found.items()
-        if not name.startswith("__") and np.issubdtype(array.dtype, np.number)
+        name: functools.partial(read, name) for name, _, kind in found if kind not in _NOT_NUMBERS
     }
 
 
-def _read_mat_73(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _open_hdf5(path: pathlib.Path) -> dict[str, Reader]:
     try:
         import h5py
     except ImportError as error:
         raise UserError(
-            f"{path} is a MATLAB 7.3 file; reading it takes h5py: pip install 'jxhash[data]'"
+            f"{path} is an HDF5 file (MATLAB 7.3); reading it takes h5py: "
+            "pip install 'jxhash[data]'"
         ) from error
+
+    def read(name: str) -> np.ndarray:
+        with h5py.File(path) as file:
+            return np.asarray(file[name])
+
     with h5py.File(path) as file:
-        # MATLAB stores columns first.
         return {
-            name: np.asarray(values).T
+            name: functools.partial(read, name)
             for name, values in file.items()
-            if isinstance(values, h5py.Dataset) and np.issubdtype(values.dtype, np.number)
+            if isinstance(values, h5py.Dataset) and values.dtype.kind in _NUMBERS
         }
+
+
+_FORMATS = {".npy": _open_npy, ".npz": _open_npz, ".mat": _open_mat}
+
+
+def _require_numbers(name: str, array: np.ndarray) -> None:
+    if array.dtype.kind not in _NUMBERS:
+        raise UserError(f"{name}: numbers are needed, not an array of {array.dtype}")
 
 
 def as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
@@ -128,6 +179,7 @@ def as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
     Raises:
       UserError: the array is no such thing.
     """
+    _require_numbers(name, array)
     if array.ndim != 2 or array.size == 0:
         raise UserError(f"{name}: codes are a matrix with a row an item, not {array.shape}")
     if num_bits is not None:
@@ -183,6 +235,7 @@ def as_labels(
 
 
 def _label_rows(name: str, array: np.ndarray, rows: int) -> np.ndarray:
+    _require_numbers(name, array)
     if array.ndim == 2 and len(array) == 1 and rows != 1:
         array = array.reshape(-1)  # a vector, as .mat files keep it
     if array.ndim not in (1, 2) or len(array) != rows or array.size == 0:
@@ -195,7 +248,7 @@ def _label_values(name: str, array: np.ndarray) -> np.ndarray:
         if not codes.all_among((0, 1), array):
             raise UserError(f"{name}: multi-hot labels hold 0 and 1, a column a label")
         return array.astype(np.uint8)
-    if not codes.every(lambda x: x == np.floor(x), array):
+    if array.dtype == bool or not codes.every(lambda x: x == np.floor(x), array):
         raise UserError(f"{name}: class ids are whole numbers")
     return array.astype(np.int64)
 
@@ -213,8 +266,8 @@ def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
     Raises:
       UserError: an array is missing or is not what its name says.
     """
-    arrays = read_arrays(file)
-    found: dict[str, Any] = {}
+    arrays = open_arrays(file)
+    found: dict[str, np.ndarray] = {}
     for what, names in _NAMES.items():
         known = [name for name in names if name in arrays]
         if not known:
@@ -223,7 +276,7 @@ def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
                 f"{', '.join(sorted(arrays))}; name the arrays with --query, --database, "
                 "--query_labels and --database_labels"
             )
-        found[what] = arrays[known[0]]
+        found[what] = arrays[known[0]]()
     return {
         f"{one} to {other}": search_of(
             {

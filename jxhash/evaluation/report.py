@@ -73,12 +73,20 @@ def read(path: pathlib.Path) -> dict[str, Any]:
       UserError: the file is damaged, or no report of this version.
     """
     report = read_json(path)
-    if not isinstance(report, dict) or not {"title", "protocol", "results"} <= report.keys():
+    if not _prints(report):
         raise UserError(
             f"{path} is no report of this version of jxhash; remove it, and the command that made "
             "it makes it again"
         )
     return report
+
+
+def _prints(report: Any) -> bool:
+    """Whether no part that a table needs is missing, of another kind or of another version."""
+    try:
+        return bool(table(report) and report["results"]) and all(report["results"].values())
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
 
 
 def table(report: Mapping[str, Any]) -> str:
