@@ -130,7 +130,73 @@ def test_reports_stand_in_one_table_where_their_cards_agree(tmp_path):
     score(*arguments, "--cut=7", f"--output={tmp_path / 'two'}")
     with pytest.raises(UserError, match=r"cards differ: definitions.cut: 50 here, 7 there"):
         score(*reports)
-    assert "PROTOCOLS DIFFER" in score(*reports, "--anyway")
+    printed = score(*reports, "--anyway")
+    assert "PROTOCOLS DIFFER" in printed
+    # What was measured at another cut does not stand under this one's head.
+    rows = [line.split() for line in printed.splitlines() if "database given" in line]
+    assert [row[3:5].count("-") for row in rows] == [0, 2]
+
+
+def test_a_joint_table_says_which_report_and_which_distance(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        arguments = four_files(tmp_path / name, CODES["q_img"], CODES["r_txt"])
+        score(*arguments, f"--output={tmp_path / name}")
+    files = [tmp_path / name / "report.json" for name in ("one", "two")]
+    printed = score(*files)
+    for file in files:
+        assert str(file) in printed.replace("\n  ", "")
+    assert printed.count("Hamming distance between codes") == 1
+    changed = report(tmp_path / "two")
+    changed["protocol"]["distance"] = "cosine distance"
+    changed["protocol"]["versions"]["jax"] = "0.0"
+    files[1].write_text(json.dumps(changed))
+    printed = score(*files)
+    assert "    cosine distance\n" in printed
+    assert "    Hamming distance between codes\n" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    changed["protocol"]["database"]["given"] = "made by somebody"
+    files[1].write_text(json.dumps(changed))
+    with pytest.raises(UserError, match=r"cards differ: database.given"):
+        score(*files)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--cut=201", "--cut=201 is not within the database of 200 items"),
+        ("--cut=0", "--cut=0 is not within"),
+        ("--radius=21", "--radius=21 is not within the 20 bits"),
+        ("--radius=-1", "--radius=-1 is not within"),
+        ("--empty=error", "1 of 30 queries, query to database, have nothing relevant"),
+        ("--anyway", "--anyway cannot be given here"),
+    ],
+)
+def test_what_is_asked_for_is_done_or_refused(option, says, tmp_path):
+    labels = LABELS["q_l"] * (np.arange(30) > 0)[:, None]
+    answered = [labels[number].any() for number in range(30)]
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"], query_labels=labels)
+    unanswered = 30 - sum(answered)
+    with pytest.raises(UserError, match=says.replace("1 of 30", f"{unanswered} of 30")):
+        score(*arguments, option)
+
+
+def test_options_that_reports_cannot_follow_are_refused(tmp_path):
+    score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"]), f"--output={tmp_path}")
+    with pytest.raises(UserError, match="--cut, --output cannot be given here"):
+        score(tmp_path / "report.json", "--cut=3", "--output=zz")
+
+
+def test_the_default_cut_gives_way_to_a_small_database(tmp_path):
+    labels = {"database_labels": LABELS["r_l"][:9]}
+    query, database = CODES["q_img"][:, :1], CODES["r_txt"][:9, :1]
+    printed = score(*four_files(tmp_path, query, database, **labels), f"--output={tmp_path}")
+    assert "MAP@9" in printed
+    assert "P(r<=1)" in printed
+    made = report(tmp_path)
+    assert "map_at_9" in made["results"]["query to database"]["given"]
+    assert made["protocol"]["definitions"]["cut"] == 9
+    assert made["protocol"]["definitions"]["radius"] == 1
 
 
 IDS = {name: labels.argmax(axis=1) for name, labels in LABELS.items()}

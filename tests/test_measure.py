@@ -49,6 +49,10 @@ def test_a_distance_of_one_s_own_is_reported_and_kept(tmp_path):
     report = outcome.write(method, state, data, made.to_dict(), tmp_path, [])
     assert report["protocol"]["distance"] == "minus the inner product"
     assert report["bits"] == {}
+    smallest = min(len(task.database) for task in data.tasks)
+    cut = min(50, smallest, len(data.trained))
+    assert report["protocol"]["definitions"]["cut"] == cut
+    assert f"map_at_{cut}" in report["results"]["image to text"]["encoded"]
     assert b"minus the inner product" in (tmp_path / "report.html").read_bytes()
     with np.load(tmp_path / "codes.npz") as arrays:
         assert arrays["image_to_text_database_encoded"].dtype == np.int16

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +31,8 @@ class Definitions(NamedTuple):
       cut: k of MAP@k and NDCG@k.
       radius: of lookups, in bits.
       denominator: of MAP@k: "min(k, relevant)", "relevant" or "retrieved relevant".
-      empty: a query for which nothing is relevant counts as 0 ("zero") or is left out ("skip").
+      empty: a query for which nothing is relevant counts as 0 ("zero"), is left out ("skip") or is
+        refused ("error").
       ties: items at one distance: "expected" over their orders, or in "database_order".
     """
 
@@ -43,7 +44,7 @@ class Definitions(NamedTuple):
 
     def in_words(self) -> dict[str, str]:
         """Each measure of `measures`, by its name."""
-        empty = {"zero": "counts as 0", "skip": "is left out"}[self.empty]
+        empty = {"zero": "counts as 0", "skip": "is left out", "error": "is refused"}[self.empty]
         ties = {
             "expected": "expected over the order of ties",
             "database_order": "ties in the order of the database",
@@ -113,21 +114,34 @@ def found_by_codes(task: Task, database: Items, query: np.ndarray, entries: np.n
     return Found(task, database, query, entries, hamming, histogram)
 
 
+def fitted(definitions: Definitions, searched: Iterable[Found]) -> Definitions:
+    """The definitions with no larger a cut and radius than the databases and codes have."""
+    searched = list(searched)
+    radii = [one.entries.shape[1] for one in searched if one.histogram is not None]
+    return definitions._replace(
+        cut=min([definitions.cut, *(len(one.database) for one in searched)]),
+        radius=min([definitions.radius, *radii]),
+    )
+
+
 def measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]:
     """Every measure of `Definitions.in_words`, as JSON values.
 
     Within a radius only codes can be looked up; for other distances that is None.
+
+    Raises:
+      ValueError: the cut is not within the database, the radius beyond the code length, or a query
+        has nothing relevant and that is an error.
     """
     values = _of_positions(
         lambda of: found.read(of, definitions.ties), _everything(found), definitions
     )
     if found.histogram is None:
         return values
-    radius = min(definitions.radius, found.histogram.retrieved.shape[1] - 1)
     curve = metrics.precision_recall_curve(found.histogram, empty=definitions.empty)
     return values | {
         "lookup_precision": metrics.lookup_precision(
-            found.histogram, radius, empty=definitions.empty
+            found.histogram, definitions.radius, empty=definitions.empty
         ),
         "precision_recall": {
             "precision": curve.precision.tolist(),
@@ -163,14 +177,14 @@ def _of_positions(
 ) -> dict[str, Any]:
     """Means of the measures that every ranking has, as JSON values."""
     size = int(everything.retrieved[0, 0])
-    cut, ks = min(definitions.cut, size), [*(k for k in TOP if k < size), size]
+    cut, ks = definitions.cut, [*(k for k in TOP if k < size), size]
     of_queries = read(
         {
             "map": per_query.average_precision,
-            f"map_at_{definitions.cut}": functools.partial(
+            f"map_at_{cut}": functools.partial(
                 per_query.average_precision, top_k=cut, denominator=definitions.denominator
             ),
-            f"ndcg_at_{definitions.cut}": functools.partial(per_query.ndcg, top_k=cut),
+            f"ndcg_at_{cut}": functools.partial(per_query.ndcg, top_k=cut),
             "precision_at": functools.partial(per_query.precision_at, ks=ks),
             "recall_at": functools.partial(per_query.recall_at, ks=ks),
         }
@@ -189,22 +203,27 @@ def _of_positions(
 
 
 def evaluate(
-    trained: Mapping[str, Mapping[str, Found]], untrained: Mapping[str, Found]
+    trained: Mapping[str, Mapping[str, Found]],
+    untrained: Mapping[str, Found],
+    definitions: Definitions = DEFAULT,
 ) -> dict[str, dict[str, Any]]:
     """The numbers of a report.
 
     Args:
       trained: protocol name -> task name -> what the trained method found.
       untrained: task name -> what the same networks found before training.
+      definitions: of the measures.
 
     Returns:
       task name -> protocol or baseline name -> measures.
     """
     results: dict[str, dict[str, Any]] = {}
     for task, found in untrained.items():
-        results[task] = {protocol: measures(by_task[task]) for protocol, by_task in trained.items()}
-        results[task][UNTRAINED] = measures(found)
-        results[task][RANDOM] = random_measures(found)
+        results[task] = {
+            protocol: measures(by_task[task], definitions) for protocol, by_task in trained.items()
+        }
+        results[task][UNTRAINED] = measures(found, definitions)
+        results[task][RANDOM] = random_measures(found, definitions)
     return results
 
 

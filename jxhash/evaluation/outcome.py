@@ -70,13 +70,17 @@ def write(
         method, jax.jit(method.init)(jax.random.key(config["seed"])), dataset.tasks
     )
     trained = {measure.ENCODED: encoded} | ({measure.LEARNED: learned} if learned else {})
-    results = measure.evaluate(trained, untrained)
+    searched = [one for by_task in (*trained.values(), untrained) for one in by_task.values()]
+    definitions = measure.fitted(measure.DEFAULT, searched)
+    results = measure.evaluate(trained, untrained, definitions)
     statistics = measure.bit_statistics(encoded)
     title = (
         f"{config['method'].upper()} on {config['data']}, {config['bits']} bits, "
         f"seed {config['seed']}"
     )
-    made = report.make_report(title, dataset.card, method.distance, results, statistics, config)
+    made = report.make_report(
+        title, dataset.card, method.distance, results, statistics, config, definitions
+    )
     write_atomically(workdir / CODES, _arrays(trained))
     write_atomically(workdir / PAGE, page.make_page(made, encoded, metrics_lines))
     write_atomically(workdir / REPORT, to_json(made))

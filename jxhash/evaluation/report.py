@@ -23,8 +23,6 @@ PROTOCOLS = {
     "random ranking": "the expectation over all orders of the database",
 }
 TRAINED = ("encoded", "learned", "given")
-# What two reports may differ in and still stand in one table: it is shown there.
-_SHOWN = ("distance", "seed", "database")
 
 
 def make_report(
@@ -84,9 +82,14 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 def _prints(report: Any) -> bool:
     """Whether no part that a table needs is missing, of another kind or of another version."""
     try:
-        return bool(table(report) and report["results"]) and all(report["results"].values())
+        return bool(table(report) and joint_table([report, report]) and _rows(report))
     except (AttributeError, LookupError, TypeError, ValueError):
         return False
+
+
+def _rows(report: Mapping[str, Any]) -> int:
+    """The fewest rows of a task."""
+    return min(len(by_protocol) for by_protocol in report["results"].values())
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -120,24 +123,39 @@ def joint_table(reports: Sequence[Mapping[str, Any]], *, anyway: bool = False) -
             + "; give --anyway to see them in one table nevertheless"
         )
     lines = [f"PROTOCOLS DIFFER: {line}" for line in different] or _card_lines(first)
+    distances = dict.fromkeys(report["protocol"]["distance"] for report in reports)
+    if len(distances) == 1:
+        lines += textwrap.wrap(*distances, WIDTH)
     lines += ["", _heads(first)]
     tasks = dict.fromkeys(task for report in reports for task in report["results"])
     for task in tasks:
         lines.append(task)
         for report in reports:
-            lines.append(f"  {report['title'][: WIDTH - 2]}")
+            lines += _indented(report["title"], 2)
+            if len(distances) > 1:
+                lines += _indented(report["protocol"]["distance"], 4)
             lines += [
-                f"    {row_name(protocol):30}{_cells(report, values)}"
+                f"    {row_name(protocol):30}{_cells(report, values, heads(first))}"
                 for protocol, values in report["results"].get(task, {}).items()
                 if protocol in TRAINED
             ]
     return "\n".join(lines)
 
 
+def _indented(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * width, subsequent_indent=" " * width)
+
+
 def _card_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """In what matters: distance and seed are shown, and the measures are numpy's, not jax's."""
+    made_alike = one["protocol"]["database"].keys() & other["protocol"]["database"].keys()
     cards = [
-        {name: value for name, value in report["protocol"].items() if name not in _SHOWN}
-        for report in (one, other)
+        {
+            **{n: v for n, v in protocol.items() if n not in ("distance", "seed", "versions")},
+            "database": {name: protocol["database"][name] for name in made_alike},
+            "jxhash": protocol["versions"]["jxhash"],
+        }
+        for protocol in (one["protocol"], other["protocol"])
     ]
     return differences(*cards)
 
@@ -170,15 +188,19 @@ def main_values(report: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[s
 
 
 def _heads(report: Mapping[str, Any]) -> str:
-    return f"{'':34}" + "".join(f"{head:>{w}}" for head, w in _in_columns(heads(report)))
+    return f"{'':34}" + _in_columns(heads(report))
 
 
-def _cells(report: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    return "".join(f"{value:>{w}}" for value, w in _in_columns(main_values(report, values)))
+def _cells(
+    report: Mapping[str, Any], values: Mapping[str, Any], columns: Sequence[str] | None = None
+) -> str:
+    """The main values under the heads of the report's own table, or those of another's."""
+    named = dict(zip(heads(report), main_values(report, values), strict=True))
+    return _in_columns([named.get(head, "-") for head in columns or named])
 
 
-def _in_columns(cells: tuple[str, ...]) -> list[tuple[str, int]]:
-    return list(zip(cells, (8, 10, 10, 10), strict=True))
+def _in_columns(cells: Sequence[str]) -> str:
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, (8, 10, 10, 10), strict=True))
 
 
 def number(value: float | None) -> str:
