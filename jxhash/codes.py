@@ -103,9 +103,8 @@ def unpack(packed: Array, num_bits: int) -> Array:
             f"num_bits={num_bits} takes {-(-num_bits // 8)} bytes a code, "
             f"but packed has {packed.shape[-1]}"
         )
-    xp = _namespace(packed)
-    bits = xp.unpackbits(packed, axis=-1, count=num_bits).astype(xp.int8)
-    return (2 * bits - 1).astype(xp.int8)
+    bits = _namespace(packed).unpackbits(packed, axis=-1, count=num_bits)
+    return 2 * bits.view(np.int8) - 1
 
 
 def hamming_distance(a: Array, b: Array) -> Array:

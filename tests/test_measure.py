@@ -1,11 +1,15 @@
 """Measuring a trained method: the ranking by any distance says what the Hamming histogram says."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import small
 
-from jxhash.evaluation import measure, outcome, retrieval
+from jxhash import codes
+from jxhash.evaluation import files, measure, outcome, retrieval
 from jxhash.methods.base import hamming_distances
 
 
@@ -57,3 +61,42 @@ def test_a_distance_of_one_s_own_is_reported_and_kept(tmp_path):
     with np.load(tmp_path / "codes.npz") as arrays:
         assert arrays["image_to_text_database_encoded"].dtype == np.int16
         assert arrays["image_to_text_query"].dtype == np.float32
+
+
+@pytest.mark.parametrize("num_bits", [1, 20, 130])
+def test_bits_in_blocks_are_those_of_all_rows(num_bits, monkeypatch):
+    monkeypatch.setattr(measure, "_ROWS", 64)
+    generator = np.random.default_rng(0)
+    common = generator.normal(size=(300, 1))
+    database = codes.sign(common + generator.normal(size=(300, num_bits)))
+    database[:100], database[:, 0] = database[100:200], 1
+    labels = np.ones(300, int), np.ones(300, int)
+    found = files.found("query to database", files.Search(database, database, *labels))
+    (statistics,) = measure.bit_statistics({"query to database": found}).values()
+    np.testing.assert_allclose(statistics["mean"], database.mean(axis=0))
+    assert statistics["constant"] == 1
+    assert statistics["items"] == 300
+    assert statistics["distinct"] == len({row.tobytes() for row in database})
+    correlation = 0.0
+    if num_bits > 1:
+        every = np.abs(np.corrcoef(database[:, 1:].T))
+        correlation = every[np.triu_indices(num_bits - 1, k=1)].mean()
+    np.testing.assert_allclose(statistics["correlation"], correlation)
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/clear_refs").exists(), reason="Linux only")
+def test_a_large_database_takes_little_memory():
+    def kilobytes(field):
+        status = pathlib.Path("/proc/self/status").read_text()
+        return int(status.split(f"{field}:")[1].split()[0])
+
+    generator = np.random.default_rng(1)
+    database = generator.choice(np.array([-1, 1], np.int8), (400_000, 64))
+    ids = generator.integers(0, 9, 400_000)
+    arrays = {"query": database[:2], "database": database}
+    arrays |= {"query_labels": ids[:2], "database_labels": ids}
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = kilobytes("VmRSS")
+    found = files.found("query to database", files.search_of(arrays))
+    measure.bit_statistics({"query to database": found})
+    assert kilobytes("VmHWM") - before < 150_000

@@ -189,15 +189,14 @@ def as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
                 f"a row, not {array.dtype} {array.shape}"
             )
         return np.asarray(codes.unpack(array, num_bits))
-    values = np.unique(array)
-    if np.isin(values, (-1, 1)).all():
-        return array.astype(np.int8)
-    if np.isin(values, (0, 1)).all():
+    if codes.all_among((-1, 1), array):
+        return array.astype(np.int8, copy=False)
+    if codes.all_among((0, 1), array):
         return 2 * array.astype(np.int8) - 1
     packed = "; packed codes need --num_bits" if array.dtype == np.uint8 else ""
     raise UserError(
-        f"{name}: codes hold -1 and +1, or 0 and 1, not {len(values)} values such as "
-        f"{values[0]:g} and {values[-1]:g}{packed}"
+        f"{name}: codes hold -1 and +1, or 0 and 1, not values from {array.min():g} to "
+        f"{array.max():g}{packed}"
     )
 
 
@@ -247,10 +246,10 @@ def _label_values(name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         if not codes.all_among((0, 1), array):
             raise UserError(f"{name}: multi-hot labels hold 0 and 1, a column a label")
-        return array.astype(np.uint8)
+        return array.astype(np.uint8, copy=False)
     if array.dtype == bool or not codes.every(lambda x: x == np.floor(x), array):
         raise UserError(f"{name}: class ids are whole numbers")
-    return array.astype(np.int64)
+    return array.astype(np.int64, copy=False)
 
 
 def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
@@ -312,8 +311,7 @@ def found(task: str, search: Search) -> Found:
     """What the queries find; `task` is "<one> to <other>"."""
     one, other = task.split(" to ")
     query, database = (
-        Items({}, labels, [f"item {row}" for row in range(len(labels))])
-        for labels in (search.query_labels, search.database_labels)
+        Items({}, labels, titles=()) for labels in (search.query_labels, search.database_labels)
     )
     return found_by_codes(
         Task(one, other, query, database), database, search.query, search.database

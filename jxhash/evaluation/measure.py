@@ -19,6 +19,9 @@ GIVEN = "given"
 UNTRAINED = "untrained networks"
 RANDOM = "random ranking"
 
+# Database rows whose bits are looked at together.
+_ROWS = 1 << 16
+
 RELEVANCE = "relevant: shares at least one label with the query"
 
 Measures = Mapping[str, Callable[[metrics.Histogram], np.ndarray]]
@@ -235,20 +238,35 @@ def bit_statistics(found: Mapping[str, Found]) -> dict[str, Any]:
       "correlation" (mean absolute correlation of two bits), "distinct" (different codes), "items",
       "constant" (bits that never change).
     """
-    statistics = {}
-    for one in found.values():
-        if one.histogram is None:
-            continue
-        entries = one.entries.astype(np.float64)
-        mean, deviation = entries.mean(axis=0), entries.std(axis=0)
-        alive = (entries - mean)[:, deviation > 0] / deviation[deviation > 0]
-        correlation = np.abs(alive.T @ alive / len(entries))
-        pairs = correlation[np.triu_indices(len(correlation), k=1)]
-        statistics[one.task.database_modality] = {
-            "mean": mean.tolist(),
-            "correlation": float(pairs.mean()) if pairs.size else 0.0,
-            "distinct": len(np.unique(codes.pack(one.entries), axis=0)),
-            "items": len(entries),
-            "constant": int(np.sum(deviation == 0)),
-        }
-    return statistics
+    return {
+        one.task.database_modality: _bits_of(one.entries)
+        for one in found.values()
+        if one.histogram is not None
+    }
+
+
+def _bits_of(entries: np.ndarray) -> dict[str, Any]:
+    mean, products = np.zeros(entries.shape[1]), np.zeros((entries.shape[1],) * 2)
+    for start in range(0, len(entries), _ROWS):
+        block = entries[start : start + _ROWS].astype(np.float32)
+        # Sums of so many +-1 are exact in float32, and whole numbers in float64.
+        mean += block.sum(axis=0)
+        products += block.T @ block
+    mean, products = mean / len(entries), products / len(entries)
+    deviation = np.sqrt(1 - mean**2)
+    alive = deviation > 0
+    covariance = (products - np.outer(mean, mean))[np.ix_(alive, alive)]
+    correlation = np.abs(covariance / np.outer(deviation[alive], deviation[alive]))
+    pairs = correlation[np.triu_indices(len(correlation), k=1)]
+    return {
+        "mean": mean.tolist(),
+        "correlation": float(pairs.mean()) if pairs.size else 0.0,
+        "distinct": _distinct(codes.words(codes.pack(entries))),
+        "items": len(entries),
+        "constant": int(np.sum(~alive)),
+    }
+
+
+def _distinct(rows: np.ndarray) -> int:
+    ordered = rows[np.lexsort(rows.T)]
+    return 1 + int(np.any(ordered[1:] != ordered[:-1], axis=1).sum())
