@@ -96,15 +96,49 @@ def unpack(packed: Array, num_bits: int) -> Array:
     >>> unpack(np.array([[129, 128]], np.uint8), 9).tolist()
     [[1, -1, -1, -1, -1, -1, -1, 1, 1]]
     """
-    if packed.dtype != np.uint8:
-        raise TypeError(f"packed codes are uint8, not {packed.dtype}")
-    if -(-num_bits // 8) != packed.shape[-1]:
-        raise ValueError(
-            f"num_bits={num_bits} takes {-(-num_bits // 8)} bytes a code, "
-            f"but packed has {packed.shape[-1]}"
-        )
+    _check_num_bits(packed, num_bits)
     bits = _namespace(packed).unpackbits(packed, axis=-1, count=num_bits)
     return 2 * bits.view(np.int8) - 1
+
+
+def common_length(a: Array, b: Array, num_bits: int | None = None) -> int:
+    """The number of bits of codes that are to be compared, after a check of their form.
+
+    Args:
+      a: [m, K] codes, or packed uint8 [m, bytes].
+      b: [n, K] or [n, bytes], in the same form as `a`.
+      num_bits: K of packed codes; all bits of their bytes without it.
+
+    Raises:
+      TypeError: one side is packed and the other is not.
+      ValueError: the sides are not matrices of one width, or `num_bits` is another.
+    """
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(f"codes are matrices with a row an item, not {a.shape} and {b.shape}")
+    packed = (a.dtype == np.uint8, b.dtype == np.uint8)
+    if any(packed) != all(packed):
+        raise TypeError(f"either both sides are packed (uint8) or none: {a.dtype} and {b.dtype}")
+    width = a.shape[1]
+    if b.shape[1] != width:
+        unit = "bytes" if all(packed) else "bits"
+        raise ValueError(
+            f"codes have one length on both sides, not {width} and {b.shape[1]} {unit}"
+        )
+    if all(packed):
+        num_bits = 8 * width if num_bits is None else num_bits
+        _check_num_bits(a, num_bits)
+        return num_bits
+    if num_bits not in (None, width):
+        raise ValueError(f"num_bits={num_bits}, but the codes have {width} bits")
+    return width
+
+
+def _check_num_bits(packed: Array, num_bits: int) -> None:
+    if packed.dtype != np.uint8:
+        raise TypeError(f"packed codes are uint8, not {packed.dtype}")
+    needed = -(-operator.index(num_bits) // 8)
+    if needed != packed.shape[-1]:
+        raise ValueError(f"num_bits={num_bits} takes {needed} bytes a code, not {packed.shape[-1]}")
 
 
 def hamming_distance(a: Array, b: Array) -> Array:
@@ -127,12 +161,8 @@ def hamming_distance(a: Array, b: Array) -> Array:
     >>> hamming_distance(pack(a), pack(a[:1])).tolist()
     [[0], [1]]
     """
-    packed = (a.dtype == np.uint8, b.dtype == np.uint8)
-    if any(packed) != all(packed):
-        raise TypeError(f"either both sides are packed (uint8) or none: {a.dtype} and {b.dtype}")
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"codes are matrices of one width, not {a.shape} and {b.shape}")
-    if not all(packed):
+    common_length(a, b)
+    if a.dtype != np.uint8:
         return _signed_distance(a, b)
     xp = _namespace(a, b)
     a, b = words(xp.asarray(a)), words(xp.asarray(b))

@@ -43,8 +43,12 @@ def test_wrong_codes_are_refused():
     a = np.ones((2, 8), np.int8)
     with pytest.raises(TypeError, match="packed"):
         codes.hamming_distance(a, codes.pack(a))
-    with pytest.raises(ValueError, match="width"):
+    with pytest.raises(ValueError, match="one length on both sides, not 8 and 4 bits"):
         codes.hamming_distance(a, a[:, :4])
+    with pytest.raises(ValueError, match="matrices with a row an item"):
+        codes.hamming_distance(a[0], a)
+    with pytest.raises(TypeError, match="integer"):
+        codes.unpack(codes.pack(a), 7.5)
     with pytest.raises(ValueError, match="bytes"):
         codes.unpack(codes.pack(a), 9)
     with pytest.raises(TypeError, match="uint8"):

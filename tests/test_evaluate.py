@@ -236,7 +236,7 @@ def test_a_column_of_zeros_and_ones_says_too_little(tmp_path):
     ("changes", "says"),
     [
         ({"query": CODES["q_img"] * 0.5}, r"-1 and \+1, or 0 and 1"),
-        ({"query": CODES["q_img"][:, :7]}, "7 bits, database codes 20"),
+        ({"query": CODES["q_img"][:, :7]}, "one length on both sides, not 7 and 20 bits"),
         ({"query": codes.pack(CODES["q_img"])}, "--num_bits"),
         ({"query_labels": LABELS["q_l"][:4]}, "30 rows of labels"),
         ({"query_labels": LABELS["q_l"][:, :2]}, "over the same classes"),

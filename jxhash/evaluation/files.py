@@ -183,12 +183,10 @@ def as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
     if array.ndim != 2 or array.size == 0:
         raise UserError(f"{name}: codes are a matrix with a row an item, not {array.shape}")
     if num_bits is not None:
-        if array.dtype != np.uint8 or array.shape[1] != -(-num_bits // 8):
-            raise UserError(
-                f"{name}: packed codes of {num_bits} bits are uint8 with {-(-num_bits // 8)} bytes "
-                f"a row, not {array.dtype} {array.shape}"
-            )
-        return np.asarray(codes.unpack(array, num_bits))
+        try:
+            return codes.unpack(array, num_bits)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{name}: {error}") from error
     if codes.all_among((-1, 1), array):
         return array.astype(np.int8, copy=False)
     if codes.all_among((0, 1), array):
@@ -297,10 +295,10 @@ def search_of(arrays: Mapping[str, np.ndarray], num_bits: int | None = None) -> 
       UserError: an array is not what its name says, or they do not fit together.
     """
     query, database = (as_codes(name, arrays[name], num_bits) for name in ("query", "database"))
-    if query.shape[1] != database.shape[1]:
-        raise UserError(
-            f"query codes have {query.shape[1]} bits, database codes {database.shape[1]}"
-        )
+    try:
+        codes.common_length(query, database)
+    except ValueError as error:
+        raise UserError(f"query and database: {error}") from error
     labels = as_labels(
         arrays["query_labels"], arrays["database_labels"], (len(query), len(database))
     )

@@ -223,27 +223,9 @@ def _check_codes(query_codes: Array, database_codes: Array, num_bits: int | None
     for side, codes in (("query", query_codes), ("database", database_codes)):
         if codes.ndim != 2 or codes.size == 0:
             raise ValueError(f"{side} codes are a matrix with rows, not of shape {codes.shape}")
-    packed = (query_codes.dtype == np.uint8, database_codes.dtype == np.uint8)
-    if any(packed) != all(packed):
-        raise TypeError(
-            "either both sides are packed (uint8) or none: "
-            f"{query_codes.dtype} (query) and {database_codes.dtype} (database)"
-        )
-    width = query_codes.shape[1]
-    if width != database_codes.shape[1]:
-        raise ValueError(
-            f"codes have one length: {width} (query) and {database_codes.shape[1]} (database) "
-            f"{'bytes' if all(packed) else 'bits'}"
-        )
-    if not all(packed):
-        if num_bits not in (None, width):
-            raise ValueError(f"num_bits={num_bits}, but the codes have {width} bits")
-        return width
-    if num_bits is None:
+    if num_bits is None and query_codes.dtype == database_codes.dtype == np.uint8:
         raise ValueError("uint8 codes are packed: pass their length as num_bits")
-    if -(-num_bits // 8) != width:
-        raise ValueError(f"num_bits={num_bits} takes {-(-num_bits // 8)} bytes a code, not {width}")
-    return num_bits
+    return codes_lib.common_length(query_codes, database_codes, num_bits)
 
 
 def _check_rows(codes: Array, labels: Array, side: str) -> None:
@@ -255,8 +237,15 @@ def _check_rows(codes: Array, labels: Array, side: str) -> None:
 
 
 def _check_values(codes: Array, side: str) -> None:
-    if codes.dtype != np.uint8 and not codes_lib.all_among((-1, 1), codes):
-        raise ValueError(f"{side} codes hold more than -1 and +1: pass them through codes.sign")
+    are_bits = codes.dtype == bool
+    if codes.dtype == np.uint8 or (not are_bits and codes_lib.all_among((-1, 1), codes)):
+        return
+    # The sign of a 0 is +1, so that codes of 0 and 1 would become all the same.
+    if are_bits or codes_lib.all_among((0, 1), codes):
+        raise ValueError(
+            f"{side} codes hold 0 and 1 for -1 and +1: take 2 * bits - 1, or pack the bits"
+        )
+    raise ValueError(f"{side} codes hold more than -1 and +1: pass them through codes.sign")
 
 
 def _packed(query: _Rows, database: _Rows, num_bits: int) -> tuple[_Rows, _Rows]:
