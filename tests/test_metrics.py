@@ -633,7 +633,7 @@ def test_measuring_in_blocks_is_measuring_at_once(monkeypatch):
     }
     whole = metrics.ranked_relevance(distances, relevance)
     monkeypatch.setattr(metrics.ranking, "_PAIRS_A_BLOCK", 100)
-    assert [s.stop - s.start for s in metrics.query_blocks(10, 30)] == [3, 3, 3, 1]
+    assert [s.stop - s.start for s in metrics.ranking.query_blocks(10, 30)] == [3, 3, 3, 1]
     found = metrics.measure_ranking(measures, distances.__getitem__, relevance.__getitem__, 10, 30)
     for name, measure in measures.items():
         np.testing.assert_allclose(found[name], measure(whole), atol=1e-14)
@@ -781,6 +781,39 @@ def test_measures_refuse():
                 lookup(found, radius)
     with pytest.raises(ValueError, match="ties have no order here"):
         metrics.first_relevant_precision(found, 2)
+    for measure in (
+        lambda: metrics.precision_at(found, [2.5]),
+        lambda: metrics.mean_average_precision(found, top_k=2.5),
+        lambda: metrics.ndcg(found, top_k=2.0),
+        lambda: metrics.lookup_recall(found, 2.5),
+    ):
+        with pytest.raises(TypeError, match=r"is a whole number, not 2\.[05]"):
+            measure()
+    for measure in (metrics.precision_at, metrics.recall_at, metrics.hit_rate_at):
+        with pytest.raises(ValueError, match="ks holds no number"):
+            measure(found, [])
+    with pytest.raises(ValueError, match="no levels"):
+        metrics.ndcg(found._replace(levels=None))
+
+
+def test_nothing_is_within_a_radius_of_a_ranking():
+    rankings = [
+        metrics.ranked_relevance(np.eye(3), np.eye(3), ties=ties)
+        for ties in ("expected", "database_order")
+    ]
+    rankings.append(
+        metrics.random_ranking(metrics.block_histogram(np.eye(3), np.eye(3), max_distance=2))
+    )
+    for ranking in rankings:
+        assert isinstance(jax.tree.map(np.asarray, ranking), metrics.Ranking)
+        for measure in (
+            metrics.lookup_precision,
+            metrics.lookup_recall,
+            metrics.lookup_success,
+            metrics.precision_recall_curve,
+        ):
+            with pytest.raises(ValueError, match="a ranking has ranks and no distances"):
+                measure(ranking)
 
 
 @pytest.mark.parametrize(
@@ -790,10 +823,13 @@ def test_measures_refuse():
         ([[0.5, 1.0]], [[1, 0, 0]], "matrices of one shape"),
         (np.zeros((0, 2)), np.zeros((0, 2)), "matrices of one shape with rows"),
         ([[0.5, 1.0]], [[0.5, 0]], "whole numbers"),
+        ([[0.5, 1.0]], [[np.nan, 0]], "whole numbers"),
+        ([[0.5, 1.0]], [[1e30, 0]], "whole numbers"),
         ([[0.5, 1.0]], [[-1, 0]], "whole numbers"),
         ([[0.5, 1.0]], [[97, 0]], "whole numbers from 0 to 96"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_rankings_refuse(distances, relevance, message):
     with pytest.raises(ValueError, match=message):
         metrics.ranked_relevance(np.array(distances), np.array(relevance))
@@ -819,6 +855,27 @@ def test_the_rest_refuses():
             metrics.bootstrap_interval(np.array(values))
     with pytest.raises(ValueError, match="a pair for each query"):
         metrics.paired_comparison(np.ones(3), np.ones(4))
+    found = metrics.block_histogram(np.array([[1]]), np.array([[1]]), max_distance=2)
+    wider = metrics.block_histogram(np.array([[1]]), np.array([[1]]), max_distance=3)
+    for parts in ([], [found, wider], [found, metrics.random_ranking(found)]):
+        with pytest.raises(ValueError, match="histograms to join are some"):
+            metrics.join(parts)
+    two = np.eye(2).__getitem__
+    for num_queries, num_items, message in (
+        (0, 2, "0 queries over 2 items are no rankings"),
+        (2, 0, "2 queries over 0 items"),
+        (3, 2, r"queries 0 to 2 are of shape \(3, 2\), not \(2, 2\)"),
+        (2, 3, r"queries 0 to 1 are of shape \(2, 3\), not \(2, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            metrics.measure_ranking(
+                {"AP": per_query.average_precision}, two, two, num_queries, num_items
+            )
+    for resamples in (0, -3):
+        with pytest.raises(ValueError, match="resamples is at least 1"):
+            metrics.bootstrap_interval(np.ones(3), resamples=resamples)
+        with pytest.raises(ValueError, match="resamples is at least 1"):
+            metrics.paired_comparison(np.ones(3), np.ones(3), resamples=resamples)
     with pytest.raises(ValueError, match=r"confidence is within \(0, 1\)"):
         metrics.bootstrap_interval(np.ones(3), confidence=95)
 

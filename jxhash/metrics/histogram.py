@@ -47,6 +47,12 @@ class Histogram(NamedTuple):
     levels: Array
 
 
+class Ranking(Histogram):
+    """A Histogram whose groups are ranks and no distances, so that nothing is within a radius."""
+
+    __slots__ = ()
+
+
 class _Rows(NamedTuple):
     """One side of the comparison: packed codes, and packed multi-hot labels or class ids."""
 
@@ -161,10 +167,16 @@ def join(histograms: Sequence[Histogram]) -> Histogram:
     Returns:
       One Histogram with the queries of all.
 
+    Raises:
+      ValueError: there are none, or they have different numbers of groups.
+
     >>> found = block_histogram(np.array([[0, 1, 1]]), np.array([[1, 0, 0]]), max_distance=1)
     >>> join([found, found]).retrieved.tolist()
     [[1, 2], [1, 2]]
     """
+    kinds = {(type(histogram), histogram.retrieved.shape[1]) for histogram in histograms}
+    if len(kinds) != 1:
+        raise ValueError("histograms to join are some, of one kind and one number of groups")
     width = max(histogram.levels.shape[1] for histogram in histograms)
     levels = [
         np.pad(histogram.levels, ((0, 0), (0, width - histogram.levels.shape[1])))
@@ -177,7 +189,7 @@ def join(histograms: Sequence[Histogram]) -> Histogram:
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-def random_ranking(histogram: Histogram) -> Histogram:
+def random_ranking(histogram: Histogram) -> Ranking:
     """Puts all items of the database into one tied group: what a random ranking would find.
 
     Every measure of positions (not of radii) read from the result is that measure's exact expected
@@ -187,16 +199,17 @@ def random_ranking(histogram: Histogram) -> Histogram:
       histogram: what any ranking of the same database found.
 
     Returns:
-      A Histogram with one group.
+      A Ranking with one group.
 
     >>> found = block_histogram(np.array([[0, 1, 1]]), np.array([[1, 0, 0]]), max_distance=1)
     >>> random_ranking(found).retrieved.tolist(), random_ranking(found).relevant.tolist()
     ([[3]], [[1]])
     """
-    return histogram._replace(
+    return Ranking(
         retrieved=histogram.retrieved.sum(axis=1, keepdims=True),
         relevant=histogram.relevant.sum(axis=1, keepdims=True),
         gains=histogram.gains.sum(axis=1, keepdims=True),
+        levels=histogram.levels,
     )
 
 

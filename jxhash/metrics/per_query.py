@@ -8,12 +8,13 @@ on the host: a float32 difference of harmonic numbers is wrong by 1e-4 at 100,00
 Notation: a group of n items, r of them relevant, follows N items of which R are relevant.
 """
 
+import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import special
 
-from jxhash.metrics.histogram import Histogram
+from jxhash.metrics.histogram import Histogram, Ranking
 
 DENOMINATORS = ("min(k, relevant)", "relevant", "retrieved relevant")
 
@@ -173,7 +174,7 @@ def lookup_precision(histogram: Histogram, radius: int = 2) -> np.ndarray:
       float64 [q].
 
     Raises:
-      ValueError: the radius is not a distance of the histogram.
+      ValueError: the radius is not a distance of the histogram, or that is a ranking.
     """
     retrieved, relevant = _within(on_host(histogram), radius)
     return _ratio(relevant, retrieved)
@@ -190,7 +191,7 @@ def lookup_recall(histogram: Histogram, radius: int = 2) -> np.ndarray:
       float64 [q], 0 for a query without a relevant item.
 
     Raises:
-      ValueError: the radius is not a distance of the histogram.
+      ValueError: the radius is not a distance of the histogram, or that is a ranking.
     """
     histogram = on_host(histogram)
     return _ratio(_within(histogram, radius)[1], histogram.relevant.sum(axis=1))
@@ -207,7 +208,7 @@ def lookup_success(histogram: Histogram, radius: int = 2) -> np.ndarray:
       float64 [q], 0 or 1.
 
     Raises:
-      ValueError: the radius is not a distance of the histogram.
+      ValueError: the radius is not a distance of the histogram, or that is a ranking.
     """
     return (_within(on_host(histogram), radius)[1] > 0).astype(np.float64)
 
@@ -228,13 +229,15 @@ def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
       float64 [q], 0 for a query without a relevant item.
 
     Raises:
-      ValueError: `top_k` is not within the database.
+      ValueError: `top_k` is not within the database, or the histogram has no levels.
 
     >>> h = Histogram(*map(np.array, ([[1, 1]], [[0, 1]], [[0.0, 1]], [[1, 1]])))
     >>> ndcg(h).round(4).tolist()
     [0.6309]
     """
     histogram = on_host(histogram)
+    if histogram.levels is None:
+        raise ValueError("this histogram has no levels, of which the ideal ranking is made")
     cut = _cut(histogram, top_k)
     discounts = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(2, cut + 2)))])
     before, after = _cut_groups(histogram.retrieved, cut)
@@ -246,19 +249,33 @@ def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
     return _ratio(found, (discounts[after] - discounts[before]) @ worth)
 
 
+def require_distances(histogram: Histogram) -> None:
+    """Refuses a ranking, in which no radius has a meaning."""
+    if isinstance(histogram, Ranking):
+        raise ValueError("a ranking has ranks and no distances, and so nothing within a radius")
+
+
+def _whole(name: str, number: int) -> int:
+    try:
+        return operator.index(number)
+    except TypeError as error:
+        raise TypeError(f"{name} is a whole number, not {number!r}") from error
+
+
 def _cut(histogram: Histogram, top_k: int | None) -> int:
     size = int(histogram.retrieved[0].sum())
     if top_k is None:
         return size
-    if not 1 <= top_k <= size:
+    if not 1 <= _whole("k", top_k) <= size:
         raise ValueError(f"k={top_k} is not within the database of {size} items")
     return int(top_k)
 
 
 def _within(histogram: Histogram, radius: int) -> tuple[np.ndarray, np.ndarray]:
     """The items and the relevant items within a radius, both [q]."""
+    require_distances(histogram)
     last = histogram.retrieved.shape[1] - 1
-    if not 0 <= radius <= last:
+    if not 0 <= _whole("radius", radius) <= last:
         raise ValueError(f"radius={radius} is not among the distances 0 to {last}")
     within = slice(radius + 1)
     return histogram.retrieved[:, within].sum(axis=1), histogram.relevant[:, within].sum(axis=1)
@@ -283,6 +300,8 @@ def _last_groups(
     rows = np.arange(len(histogram.retrieved))
     after = np.cumsum(histogram.retrieved, axis=1, dtype=np.int64)
     found = np.cumsum(histogram.relevant, axis=1, dtype=np.int64)
+    if len(ks) == 0:
+        raise ValueError("ks holds no number of positions")
     for k in ks:
         group = np.argmax(after >= _cut(histogram, k), axis=1)
         size, relevant = histogram.retrieved[rows, group], histogram.relevant[rows, group]

@@ -5,11 +5,12 @@ measure of positions reads it the same way. It is as wide as the database, and t
 block of queries at a time.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from jxhash.metrics.histogram import Histogram, count_groups, whole_relevance
+from jxhash.metrics.histogram import Histogram, Ranking, count_groups, whole_relevance
 
 TIES = ("expected", "database_order")
 
@@ -19,7 +20,7 @@ _PAIRS_A_BLOCK = 1 << 21
 
 def ranked_relevance(
     distances: np.ndarray, relevance: np.ndarray, *, ties: str = "expected"
-) -> Histogram:
+) -> Ranking:
     """Ranks the items of each query by any distance, nearest first.
 
     Args:
@@ -31,9 +32,8 @@ def ranked_relevance(
         database, as published code with a stable sort does.
 
     Returns:
-      A Histogram in numpy of as many groups as the query with the most has, the others followed by
-      groups without items. Its groups are ranks, not distances: measures within a radius have no
-      meaning here.
+      A Ranking in numpy of as many groups as the query with the most has, the others followed by
+      groups without items: a Histogram of ranks, which measures within a radius refuse.
 
     Raises:
       ValueError: shapes do not fit, there is nothing in them, a distance is NaN, relevance is not
@@ -58,14 +58,14 @@ def ranked_relevance(
     ranks = np.zeros(order.shape, np.int64)
     np.cumsum(ordered[:, 1:] != ordered[:, :-1], axis=1, out=ranks[:, 1:])
     ordered_relevance = np.take_along_axis(relevance, order, axis=1)
-    return count_groups(ranks, ordered_relevance, int(ranks[:, -1].max()) + 1)
+    return Ranking(*count_groups(ranks, ordered_relevance, int(ranks[:, -1].max()) + 1))
 
 
-def _one_each(relevance: np.ndarray) -> Histogram:
+def _one_each(relevance: np.ndarray) -> Ranking:
     """The ranking without ties of items whose relevance, uint8 [q, n], stands in order."""
     worth = 2.0 ** np.arange(max(1, relevance.max()) + 1) - 1
     levels = [np.count_nonzero(relevance == level, axis=1) for level in range(len(worth))]
-    return Histogram(
+    return Ranking(
         retrieved=np.broadcast_to(np.int32(1), relevance.shape),
         relevant=(relevance > 0).astype(np.int32),
         gains=worth[relevance],
@@ -108,7 +108,8 @@ def measure_ranking(
       For each measure its values [q] or [q, ...].
 
     Raises:
-      ValueError: as `ranked_relevance`.
+      ValueError: as `ranked_relevance`; or a number is below 1, or not that of the rows or columns
+        that come.
 
     >>> from jxhash.metrics import per_query
     >>> matrix = np.array([[0.1, 0.2], [0.2, 0.1]])
@@ -118,12 +119,26 @@ def measure_ranking(
     >>> found["MAP"].tolist()
     [1.0, 1.0]
     """
+    if operator.index(num_queries) < 1 or operator.index(num_items) < 1:
+        raise ValueError(f"{num_queries} queries over {num_items} items are no rankings")
     found = {name: [] for name in measures}
     for block in query_blocks(num_queries, num_items):
-        ranking = ranked_relevance(distances(block), relevance(block), ties=ties)
+        ranking = ranked_relevance(
+            _of_block(distances, block, num_items), relevance(block), ties=ties
+        )
         for name, measure in measures.items():
             found[name].append(measure(ranking))
     return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _of_block(distances: Callable[[slice], np.ndarray], block: slice, num_items: int) -> np.ndarray:
+    found, expected = distances(block), (block.stop - block.start, num_items)
+    if np.shape(found) != expected:
+        raise ValueError(
+            f"distances of the queries {block.start} to {block.stop - 1} are of shape {expected}, "
+            f"not {np.shape(found)}"
+        )
+    return found
 
 
 def _narrowed(distances: np.ndarray) -> np.ndarray:
