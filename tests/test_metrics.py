@@ -392,6 +392,17 @@ def test_hand_values():
     assert metrics.ndcg(found) == pytest.approx(gain / (1 + 1 / np.log2(3)))
 
 
+def test_hits_of_many_queries_are_those_of_each(monkeypatch):
+    found = metrics.distance_histogram(*make_data(29, 40, 300, 5))
+    measure = partial(per_query.average_precision, top_k=100, denominator="retrieved relevant")
+    whole = measure(found)
+    monkeypatch.setattr(per_query, "_TERMS", 50)
+    for query in range(40):
+        one = metrics.Histogram(*(part[query : query + 1] for part in found))
+        assert measure(one)[0] == pytest.approx(whole[query], rel=1e-12)
+    np.testing.assert_allclose(measure(found), whole, rtol=1e-12)
+
+
 def test_curve_averages_queries_or_pairs():
     found = metrics.block_histogram(
         np.array([[0, 1, 1, 1], [1, 1, 1, 1]]),

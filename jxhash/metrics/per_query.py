@@ -16,6 +16,9 @@ from scipy import special
 
 from jxhash.metrics.histogram import Histogram, Ranking
 
+# Possible numbers of hits that are looked at together, which stay in the cache.
+_TERMS = 1 << 16
+
 DENOMINATORS = ("min(k, relevant)", "relevant", "retrieved relevant")
 
 
@@ -369,20 +372,34 @@ def _precision_over_hits(histogram: Histogram, cut: int) -> np.ndarray:
     """
     harmonic = _harmonic_numbers(cut)
     before, after = _cut_groups(histogram.retrieved, cut)
-    last = np.argmax(after == cut, axis=1)
-    sums = _summed_precision(histogram, cut)
+    rows, last = np.arange(len(after)), np.argmax(after == cut, axis=1)
+    size, relevant = (
+        part[rows, last].astype(np.int64) for part in (histogram.retrieved, histogram.relevant)
+    )
+    start, seen = before[rows, last], cut - before[rows, last]
+    summed, found = (
+        np.sum(part * (np.arange(part.shape[1]) < last[:, None]), axis=1)
+        for part in (_summed_precision(histogram, cut), histogram.relevant)
+    )
+    least, most = np.maximum(0, seen - size + relevant), np.minimum(relevant, seen)
+    numbers, spare = most - least + 1, size - relevant
+    log_factorial = special.gammaln(np.arange(size.max() + 1) + 1.0)
     values = np.empty(len(last))
-    for query, group in enumerate(last):
-        size = histogram.retrieved[query, group].astype(np.int64)
-        relevant = histogram.relevant[query, group].astype(np.int64)
-        start, seen = before[query, group], cut - before[query, group]
-        found = histogram.relevant[query, :group].sum()
-        hits = np.arange(max(0, seen - size + relevant), min(relevant, seen) + 1)
-        final = _group_precision(seen, hits, start, found, seen, harmonic)
-        log_weights = _log_binomial(relevant, hits) + _log_binomial(size - relevant, seen - hits)
-        weights = np.exp(log_weights - log_weights.max())
-        ratios = _ratio(sums[query, :group].sum() + final, found + hits)
-        values[query] = weights @ ratios / weights.sum()
+    # All possible numbers of hits of some queries after each other.
+    for some in np.array_split(rows, min(len(rows), 1 + numbers.sum() // _TERMS)):
+        query, firsts = np.repeat(some, numbers[some]), np.cumsum(numbers[some]) - numbers[some]
+        hits = np.arange(len(query)) + np.repeat(least[some] - firsts, numbers[some])
+        final = _group_precision(
+            seen[query], hits, start[query], found[query], seen[query], harmonic
+        )
+        # C(r, h) C(n - r, m - h) but for factors that all numbers of hits of a query have.
+        missed = seen[query] - hits
+        log_weights = -log_factorial[np.stack([hits, relevant[query] - hits])].sum(axis=0)
+        log_weights -= log_factorial[np.stack([missed, spare[query] - missed])].sum(axis=0)
+        largest = np.maximum.reduceat(log_weights, firsts)
+        weights = np.exp(log_weights - np.repeat(largest, numbers[some]))
+        ratios = _ratio(summed[query] + final, found[query] + hits)
+        values[some] = np.add.reduceat(weights * ratios, firsts) / np.add.reduceat(weights, firsts)
     return values
 
 
@@ -395,7 +412,3 @@ def _log_missed(sizes: np.ndarray, relevant: np.ndarray, seen: np.ndarray) -> np
         special.gammaln(sizes - seen + 1.0) - special.gammaln(spared + 1.0)
     )
     return np.where(possible, log, -np.inf)
-
-
-def _log_binomial(n: np.ndarray, k: np.ndarray) -> np.ndarray:
-    return special.gammaln(n + 1.0) - special.gammaln(k + 1.0) - special.gammaln(n - k + 1.0)
