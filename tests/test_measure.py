@@ -1,5 +1,6 @@
 """Measuring a trained method: the ranking by any distance says what the Hamming histogram says."""
 
+import json
 import pathlib
 
 import jax
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 import small
 
-from jxhash import codes
+from jxhash import codes, evaluate
+from jxhash.errors import UserError
 from jxhash.evaluation import files, measure, outcome, retrieval
 from jxhash.methods.base import hamming_distances
 
@@ -61,6 +63,30 @@ def test_a_distance_of_one_s_own_is_reported_and_kept(tmp_path):
     with np.load(tmp_path / "codes.npz") as arrays:
         assert arrays["image_to_text_database_encoded"].dtype == np.int16
         assert arrays["image_to_text_query"].dtype == np.float32
+
+
+def test_codes_of_a_run_are_scored_again(tmp_path):
+    data, made = small.dataset(), small.config("dcmh")
+    method, _ = small.build(made, data)
+    state = method.init(jax.random.key(0))
+    report = outcome.write(method, state, data, made.to_dict(), tmp_path, [])
+    arguments = [str(tmp_path / "codes.npz"), f"--output={tmp_path / 'scores'}"]
+    cut = report["protocol"]["definitions"]["cut"]
+    evaluate.run(evaluate.parse([*arguments, f"--cut={cut}"]))
+    scores = json.loads((tmp_path / "scores" / "report.json").read_text())["results"]
+    for task, by_protocol in report["results"].items():
+        assert scores[task]["given"] == by_protocol["encoded"]
+        assert scores[f"{task} (learned)"]["given"] == by_protocol["learned"]
+    with pytest.raises(UserError, match="which is not --num_bits=5"):
+        evaluate.run(evaluate.parse([*arguments, "--num_bits=5"]))
+    with np.load(tmp_path / "codes.npz") as arrays:
+        old = {name: array for name, array in arrays.items() if "labels" not in name}
+    np.savez(tmp_path / "codes.npz", **old)
+    with pytest.raises(UserError, match="holds no image_to_text_query_labels; name its arrays"):
+        evaluate.run(evaluate.parse(arguments))
+    np.savez(tmp_path / "codes.npz", image_to_text_database_encoded=np.ones((3, 2), np.float32))
+    with pytest.raises(UserError, match="a distance of its own"):
+        evaluate.run(evaluate.parse(arguments))
 
 
 @pytest.mark.parametrize("num_bits", [1, 20, 130])

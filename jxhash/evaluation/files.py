@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +30,9 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 # The kinds of bool, integers and real numbers in numpy, and what is none of them in MATLAB.
 _NUMBERS = "biuf"
 _NOT_NUMBERS = ("cell", "char", "struct", "object", "function", "opaque", "unknown")
+
+# What a run calls the codes of a database: direction, and how the codes were made.
+_OF_A_RUN = re.compile("([a-z]+)_to_([a-z]+)_database_([a-z]+)")
 
 
 class Search(NamedTuple):
@@ -251,19 +255,23 @@ def _label_values(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
-    """Finds both directions in one file, under the names that the field's projects give.
+    """Finds the directions in one file, under the names of the field's projects or of a run.
 
     Args:
-      file: a .npz or .mat file with codes and labels of queries and database.
-      num_bits: K where the codes are packed.
+      file: a .npz or .mat file with codes and labels of queries and database, or the codes.npz of
+        a run.
+      num_bits: K where the codes are packed; a run's file says it itself.
 
     Returns:
-      "image to text" and "text to image" -> their codes and labels.
+      "image to text", "text to image", of a run also "image to text (learned)" -> their codes and
+      labels.
 
     Raises:
       UserError: an array is missing or is not what its name says.
     """
     arrays = open_arrays(file)
+    if any(map(_OF_A_RUN.fullmatch, arrays)):
+        return _searches_of_a_run(file, arrays, num_bits)
     found: dict[str, np.ndarray] = {}
     for what, names in _NAMES.items():
         known = [name for name in names if name in arrays]
@@ -286,6 +294,38 @@ def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
         )
         for one, other in (("image", "text"), ("text", "image"))
     }
+
+
+def _searches_of_a_run(
+    file: str, arrays: Mapping[str, Reader], num_bits: int | None
+) -> dict[str, Search]:
+    """The directions of the codes.npz that a run leaves, over encoded and over learned codes."""
+    if "num_bits" not in arrays:
+        raise UserError(
+            f"{file} is of a method with a distance of its own; its report.json has the measures"
+        )
+    stored = arrays["num_bits"]()
+    if stored.shape != () or stored.dtype.kind not in "iu" or num_bits not in (None, int(stored)):
+        raise UserError(f"{file} says num_bits={stored}, which is not --num_bits={num_bits}")
+    searches = {}
+    for database, one, other, protocol in filter(None, map(_run_parts, arrays)):
+        query = f"{one}_to_{other}_query"
+        names = (query, database, f"{query}_labels", f"{database}_labels")
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise UserError(
+                f"{file} holds no {missing[0]}; name its arrays, and those of the labels, with "
+                "--query, --database, --query_labels, --database_labels and --num_bits"
+            )
+        task = f"{one} to {other}" + ("" if protocol == "encoded" else f" ({protocol})")
+        parts = (arrays[name]() for name in names)
+        searches[task] = search_of(dict(zip(Search._fields, parts, strict=True)), int(stored))
+    return searches
+
+
+def _run_parts(name: str) -> tuple[str, ...] | None:
+    match = _OF_A_RUN.fullmatch(name)
+    return match and (name, *match.groups())
 
 
 def search_of(arrays: Mapping[str, np.ndarray], num_bits: int | None = None) -> Search:

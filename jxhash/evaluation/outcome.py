@@ -88,15 +88,19 @@ def write(
 
 
 def _arrays(trained: Mapping[str, Mapping[str, Found]]) -> bytes:
-    """Codes packed to bits; what a distance of the method's own needs as it is."""
+    """Codes packed to bits, what a distance of the method's own needs as it is, and the labels."""
     arrays = {}
     for protocol, by_task in trained.items():
         for task, found in by_task.items():
             name, kept = task.replace(" ", "_"), np.asarray
+            query, database = f"{name}_query", f"{name}_database_{protocol}"
             if found.histogram is not None:
                 arrays["num_bits"], kept = np.int32(found.query.shape[1]), codes.pack
-            arrays[f"{name}_query"] = kept(found.query)
-            arrays[f"{name}_database_{protocol}"] = kept(found.entries)
+            arrays |= {query: kept(found.query), database: kept(found.entries)}
+            arrays |= {
+                f"{query}_labels": found.task.query.labels,
+                f"{database}_labels": found.database.labels,
+            }
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
