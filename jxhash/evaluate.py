@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _compare(arguments: argparse.Namespace) -> str:
-    from jxhash.evaluation import report
+    from jxhash.evaluation import comparison, report
 
     _refuse_options(arguments, ("files", "anyway"), "reports keep what they were made with")
     reports = [report.read(pathlib.Path(file)) for file in arguments.files]
@@ -90,7 +90,11 @@ def _compare(arguments: argparse.Namespace) -> str:
         one if titles[one["title"]] == 1 else one | {"title": f"{one['title']}: {file}"}
         for one, file in zip(reports, arguments.files, strict=True)
     ]
-    return report.joint_table(named, anyway="anyway" in arguments)
+    printed = report.joint_table(named, anyway="anyway" in arguments)
+    if "anyway" in arguments:
+        return printed
+    paired = comparison.paired_table(named, [pathlib.Path(file) for file in arguments.files])
+    return f"{printed}\n\n{paired}".rstrip()
 
 
 def _refuse_options(arguments: argparse.Namespace, known: Sequence[str], why: str) -> None:
@@ -101,6 +105,7 @@ def _refuse_options(arguments: argparse.Namespace, known: Sequence[str], why: st
 
 def _score(arguments: argparse.Namespace) -> str:
     from jxhash.evaluation import page, report
+    from jxhash.evaluation.comparison import QUERIES
     from jxhash.evaluation.measure import Definitions
     from jxhash.evaluation.outcome import PAGE, REPORT, to_json
     from jxhash.files import write_atomically
@@ -114,9 +119,10 @@ def _score(arguments: argparse.Namespace) -> str:
     output = getattr(arguments, "output", None)
     if output:
         _make_folder(output)
-    made = _report(name, searches, options)
+    made, queries = _report(name, searches, options)
     printed = report.table(made)
     if output:
+        write_atomically(output / QUERIES, queries)
         write_atomically(output / PAGE, page.make_page(made, {}, []))
         write_atomically(output / REPORT, to_json(made))
         printed += f"\n\nreport: {output / PAGE}"
@@ -134,9 +140,10 @@ def _make_folder(folder: pathlib.Path) -> None:
 
 def _report(
     name: str, searches: Mapping[str, "Search"], options: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], bytes]:
+    """The report, and the values of its queries as a file."""
     import jxhash
-    from jxhash.evaluation import files, measure, report
+    from jxhash.evaluation import comparison, files, measure, report
 
     found = {task: files.found(task, search) for task, search in searches.items()}
     # What was not asked for gives way to small data; what was asked for is done or refused.
@@ -159,7 +166,8 @@ def _report(
     title = f"{name}, {first.query.shape[1]} bits"
     bits = measure.bit_statistics(found)
     distance = "Hamming distance between codes"
-    return report.make_report(title, card, distance, results, bits, {}, definitions)
+    made = report.make_report(title, card, distance, results, bits, {}, definitions)
+    return made, comparison.to_npz({measure.GIVEN: found}, definitions)
 
 
 def _require_measurable(found: Mapping[str, "Found"], definitions: "Definitions") -> None:

@@ -161,6 +161,59 @@ def test_a_joint_table_says_which_report_and_which_distance(tmp_path):
         score(*files)
 
 
+def test_every_measure_is_in_the_report(tmp_path):
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    printed = score(*arguments, "--cut=7", "--radius=5", f"--output={tmp_path}")
+    made = report(tmp_path)
+    found = made["results"]["query to database"]["given"]
+    assert found.keys() == made["protocol"]["measures"].keys()
+    histogram = metrics.distance_histogram(
+        CODES["q_img"], CODES["r_txt"], LABELS["q_l"], LABELS["r_l"]
+    )
+    for name in ("lookup_precision", "lookup_recall", "lookup_success"):
+        assert found[name] == getattr(metrics, name)(histogram, 5), name
+    for name in ("precision_at", "recall_at", "hit_rate_at"):
+        expected_curve = getattr(metrics, name)(histogram, [1, 2, 5, 10, 20, 50, 100, 200])
+        np.testing.assert_allclose(list(found[name].values()), expected_curve)
+    interval = metrics.bootstrap_interval(metrics.average_precision(histogram))
+    np.testing.assert_allclose(found["map_interval"], interval[1:])
+    assert f"MAP from {interval.low:.3f} to {interval.high:.3f}" in printed
+    score(*arguments, "--cut=7", "--ties=database_order", f"--output={tmp_path}")
+    ranking = metrics.ranked_relevance(
+        codes.hamming_distance(CODES["q_img"], CODES["r_txt"]),
+        metrics.shared_labels(LABELS["q_l"], LABELS["r_l"]),
+        ties="database_order",
+    )
+    made = report(tmp_path)
+    found = made["results"]["query to database"]["given"]
+    expected_value = metrics.first_relevant_precision(ranking, 7).mean()
+    np.testing.assert_allclose(found["first_7_relevant"], expected_value)
+    assert found.keys() == made["protocol"]["measures"].keys()
+
+
+@pytest.mark.parametrize("empty", ["zero", "skip"])
+def test_reports_are_compared_query_by_query(empty, tmp_path):
+    labels = LABELS["q_l"] * (np.arange(30) > 2)[:, None]
+    values = []
+    for name, rows in (("one", CODES["r_txt"]), ("two", np.roll(CODES["r_txt"], 60, axis=0))):
+        (tmp_path / name).mkdir()
+        arguments = four_files(tmp_path / name, CODES["q_img"], rows, query_labels=labels)
+        score(*arguments, f"--empty={empty}", f"--output={tmp_path / name}")
+        histogram = metrics.distance_histogram(CODES["q_img"], rows, labels, LABELS["r_l"])
+        counted = labels.any(axis=1) | (empty == "zero")
+        values.append(metrics.average_precision(histogram)[counted])
+    files = [tmp_path / name / "report.json" for name in ("one", "two")]
+    printed = score(*files)
+    (mean, low, high), p_value = metrics.paired_comparison(values[1], values[0])
+    assert f"{mean:+.3f}  {low:+.3f} to {high:+.3f}  p={p_value:.4f}" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    (tmp_path / "two" / "queries.npz").write_bytes((tmp_path / "one" / "queries.npz").read_bytes())
+    with pytest.raises(UserError, match=r"two/queries.npz is not that of .*two/report.json"):
+        score(*files)
+    (tmp_path / "two" / "queries.npz").unlink()
+    assert "query by query" not in score(*files)
+
+
 @pytest.mark.parametrize(
     ("option", "says"),
     [

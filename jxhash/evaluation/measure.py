@@ -22,6 +22,9 @@ RANDOM = "random ranking"
 # Database rows whose bits are looked at together.
 _ROWS = 1 << 16
 
+# Of the interval that stands beside MAP.
+CONFIDENCE = 0.95
+
 RELEVANCE = "relevant: shares at least one label with the query"
 
 Measures = Mapping[str, Callable[[metrics.Histogram], np.ndarray]]
@@ -52,19 +55,31 @@ class Definitions(NamedTuple):
             "expected": "expected over the order of ties",
             "database_order": "ties in the order of the database",
         }[self.ties]
-        return {
+        words = {
             "map": f"mean average precision over the whole ranking, {ties}; a query without a "
             f"relevant item {empty}",
+            "map_interval": f"{CONFIDENCE:.0%} bootstrap interval of that mean over the queries",
             f"map_at_{self.cut}": f"the same over the first {self.cut}, divided by "
             + self.denominator.replace("k", str(self.cut), 1).replace("relevant", "relevant items"),
             f"ndcg_at_{self.cut}": "normalised discounted cumulative gain of the first "
             f"{self.cut}, gain 2^shared - 1",
             "lookup_precision": f"precision within Hamming radius {self.radius}, an empty lookup "
             "counts as 0",
+            "lookup_recall": f"share of the relevant items within Hamming radius {self.radius}",
+            "lookup_success": "share of queries with something relevant within Hamming radius "
+            f"{self.radius}",
             "precision_at": "precision among the first N",
+            "recall_at": "share of the relevant items among the first N",
+            "hit_rate_at": "share of queries with something relevant among the first N",
             "precision_recall": "mean precision and mean recall within each Hamming radius; for "
             "other distances among the first N",
         }
+        if self.ties == "database_order":
+            words[f"first_{self.cut}_relevant"] = (
+                f"mean precision at the first {self.cut} relevant items wherever they rank, which "
+                f"much published code calls MAP@{self.cut}"
+            )
+        return words
 
 
 DEFAULT = Definitions()
@@ -136,16 +151,25 @@ def measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]
       ValueError: the cut is not within the database, the radius beyond the code length, or a query
         has nothing relevant and that is an error.
     """
-    values = _of_positions(
-        lambda of: found.read(of, definitions.ties), _everything(found), definitions
-    )
-    if found.histogram is None:
-        return values
-    curve = metrics.precision_recall_curve(found.histogram, empty=definitions.empty)
-    return values | {
-        "lookup_precision": metrics.lookup_precision(
-            found.histogram, definitions.radius, empty=definitions.empty
-        ),
+    everything = _everything(found)
+    of_positions = _of_positions(everything, definitions)
+    if definitions.ties == "database_order":
+        of_positions[f"first_{definitions.cut}_relevant"] = functools.partial(
+            per_query.first_relevant_precision, top_k=definitions.cut
+        )
+    of_queries = found.read(of_positions, definitions.ties)
+    values = _in_means(of_queries, everything, definitions)
+    values["map_interval"] = _interval(_counted(of_queries["map"], everything, definitions))
+    return values if found.histogram is None else values | _of_radii(found.histogram, definitions)
+
+
+def _of_radii(histogram: metrics.Histogram, definitions: Definitions) -> dict[str, Any]:
+    radius, empty = definitions.radius, definitions.empty
+    curve = metrics.precision_recall_curve(histogram, empty=empty)
+    return {
+        "lookup_precision": metrics.lookup_precision(histogram, radius, empty=empty),
+        "lookup_recall": metrics.lookup_recall(histogram, radius, empty=empty),
+        "lookup_success": metrics.lookup_success(histogram, radius, empty=empty),
         "precision_recall": {
             "precision": curve.precision.tolist(),
             "recall": curve.recall.tolist(),
@@ -153,14 +177,31 @@ def measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]
     }
 
 
+def average_precisions(found: Found, definitions: Definitions = DEFAULT) -> np.ndarray:
+    """The average precision of each query that counts; MAP is their mean."""
+    values = found.read({"map": per_query.average_precision}, definitions.ties)["map"]
+    return _counted(values, _everything(found), definitions)
+
+
+def _counted(
+    values: np.ndarray, everything: metrics.Histogram, definitions: Definitions
+) -> np.ndarray:
+    return values[per_query.answerable(everything)] if definitions.empty == "skip" else values
+
+
+def _interval(values: np.ndarray) -> list[float] | None:
+    if not values.size:
+        return None
+    interval = metrics.bootstrap_interval(values, confidence=CONFIDENCE)
+    return [interval.low, interval.high]
+
+
 def random_measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]:
     """The expectation of every measure over all orders of the database."""
-    histogram = _everything(found)
-    return _of_positions(
-        lambda of: {name: measure(histogram) for name, measure in of.items()},
-        histogram,
-        definitions,
-    )
+    everything = _everything(found)
+    of_positions = _of_positions(everything, definitions)
+    of_queries = {name: measure(everything) for name, measure in of_positions.items()}
+    return _in_means(of_queries, everything, definitions)
 
 
 def _everything(found: Found) -> metrics.Histogram:
@@ -174,34 +215,42 @@ def _everything(found: Found) -> metrics.Histogram:
 
 
 def _of_positions(
-    read: Callable[[Measures], dict[str, np.ndarray]],
-    everything: metrics.Histogram,
-    definitions: Definitions,
-) -> dict[str, Any]:
-    """Means of the measures that every ranking has, as JSON values."""
+    everything: metrics.Histogram, definitions: Definitions
+) -> dict[str, Callable[[metrics.Histogram], np.ndarray]]:
+    """The measures that every ranking has."""
+    cut, ks = definitions.cut, _first(everything)
+    return {
+        "map": per_query.average_precision,
+        f"map_at_{cut}": functools.partial(
+            per_query.average_precision, top_k=cut, denominator=definitions.denominator
+        ),
+        f"ndcg_at_{cut}": functools.partial(per_query.ndcg, top_k=cut),
+        "precision_at": functools.partial(per_query.precision_at, ks=ks),
+        "recall_at": functools.partial(per_query.recall_at, ks=ks),
+        "hit_rate_at": functools.partial(per_query.hit_rate_at, ks=ks),
+    }
+
+
+def _first(everything: metrics.Histogram) -> list[int]:
+    """The N of curves over the first N."""
     size = int(everything.retrieved[0, 0])
-    cut, ks = definitions.cut, [*(k for k in TOP if k < size), size]
-    of_queries = read(
-        {
-            "map": per_query.average_precision,
-            f"map_at_{cut}": functools.partial(
-                per_query.average_precision, top_k=cut, denominator=definitions.denominator
-            ),
-            f"ndcg_at_{cut}": functools.partial(per_query.ndcg, top_k=cut),
-            "precision_at": functools.partial(per_query.precision_at, ks=ks),
-            "recall_at": functools.partial(per_query.recall_at, ks=ks),
-        }
-    )
-    answerable = per_query.answerable(everything)
+    return [*(k for k in TOP if k < size), size]
+
+
+def _in_means(
+    of_queries: Mapping[str, np.ndarray], everything: metrics.Histogram, definitions: Definitions
+) -> dict[str, Any]:
+    """The means over the queries as JSON values; None where there is no such measure."""
+    answerable, ks = per_query.answerable(everything), _first(everything)
     means = {
         name: metrics.mean_over_queries(values, answerable, empty=definitions.empty).tolist()
         for name, values in of_queries.items()
     }
-    precision, recall = means.pop("precision_at"), means.pop("recall_at")
+    curves = {name: means.pop(f"{name}_at") for name in ("precision", "recall", "hit_rate")}
     return means | {
-        "lookup_precision": None,
-        "precision_at": dict(zip(map(str, ks), precision, strict=True)),
-        "precision_recall": {"precision": precision, "recall": recall},
+        **dict.fromkeys(("map_interval", "lookup_precision", "lookup_recall", "lookup_success")),
+        **{f"{name}_at": dict(zip(map(str, ks), at, strict=True)) for name, at in curves.items()},
+        "precision_recall": {"precision": curves["precision"], "recall": curves["recall"]},
     }
 
 

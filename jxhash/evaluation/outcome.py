@@ -1,4 +1,4 @@
-"""What a finished run leaves in its folder: codes, report.json and report.html."""
+"""What a finished run leaves: codes, values of the queries, report.json and report.html."""
 
 import io
 import json
@@ -11,7 +11,8 @@ import numpy as np
 
 from jxhash import codes
 from jxhash.data.dataset import Dataset
-from jxhash.evaluation import measure, page, report, retrieval
+from jxhash.evaluation import comparison, measure, page, report, retrieval
+from jxhash.evaluation.comparison import QUERIES
 from jxhash.evaluation.measure import Found
 from jxhash.files import write_atomically
 from jxhash.methods.base import HashState, Method
@@ -51,7 +52,7 @@ def write(
     workdir: pathlib.Path,
     metrics_lines: list[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Measures a trained method and writes codes, page and report, the report last.
+    """Measures a trained method and writes codes, queries, page and report, the report last.
 
     Args:
       method: as built for `config` and `dataset`.
@@ -82,6 +83,7 @@ def write(
         title, dataset.card, method.distance, results, statistics, config, definitions
     )
     write_atomically(workdir / CODES, _arrays(trained))
+    write_atomically(workdir / QUERIES, comparison.to_npz(trained, definitions))
     write_atomically(workdir / PAGE, page.make_page(made, encoded, metrics_lines))
     write_atomically(workdir / REPORT, to_json(made))
     return made

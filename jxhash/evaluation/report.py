@@ -2,7 +2,7 @@
 
 import pathlib
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import jax
 import jxhash
 from jxhash.configuration import differences
 from jxhash.errors import UserError
-from jxhash.evaluation.measure import DEFAULT, RELEVANCE, Definitions
+from jxhash.evaluation.measure import CONFIDENCE, DEFAULT, RELEVANCE, Definitions
 from jxhash.files import read_json
 
 WIDTH = 80
@@ -97,10 +97,10 @@ def table(report: Mapping[str, Any]) -> str:
     lines = [report["title"], *_card_lines(report), "", _heads(report)]
     for task, by_protocol in report["results"].items():
         lines.append(task)
-        lines += [
-            f"  {row_name(protocol):32}{_cells(report, values)}"
-            for protocol, values in by_protocol.items()
-        ]
+        for protocol, values in by_protocol.items():
+            lines.append(f"  {row_name(protocol):32}{_cells(report, values)}")
+            if protocol in TRAINED and values.get("map_interval"):
+                lines.append(f"    {interval(values)}")
     return "\n".join(lines)
 
 
@@ -125,15 +125,15 @@ def joint_table(reports: Sequence[Mapping[str, Any]], *, anyway: bool = False) -
     lines = [f"PROTOCOLS DIFFER: {line}" for line in different] or _card_lines(first)
     distances = dict.fromkeys(report["protocol"]["distance"] for report in reports)
     if len(distances) == 1:
-        lines += textwrap.wrap(*distances, WIDTH)
+        lines += wrapped(*distances)
     lines += ["", _heads(first)]
     tasks = dict.fromkeys(task for report in reports for task in report["results"])
     for task in tasks:
         lines.append(task)
         for report in reports:
-            lines += _indented(report["title"], 2)
+            lines += wrapped(report["title"], 2)
             if len(distances) > 1:
-                lines += _indented(report["protocol"]["distance"], 4)
+                lines += wrapped(report["protocol"]["distance"], 4)
             lines += [
                 f"    {row_name(protocol):30}{_cells(report, values, heads(first))}"
                 for protocol, values in report["results"].get(task, {}).items()
@@ -142,22 +142,32 @@ def joint_table(reports: Sequence[Mapping[str, Any]], *, anyway: bool = False) -
     return "\n".join(lines)
 
 
-def _indented(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=" " * width, subsequent_indent=" " * width)
+def wrapped(text: str, indent: int = 0) -> list[str]:
+    """The lines of a text in at most 80 columns."""
+    space = " " * indent
+    return textwrap.wrap(text, WIDTH, initial_indent=space, subsequent_indent=space)
 
 
 def _card_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """In what matters: distance and seed are shown, and the measures are numpy's, not jax's."""
-    made_alike = one["protocol"]["database"].keys() & other["protocol"]["database"].keys()
+    one, other = one["protocol"], other["protocol"]
     cards = [
         {
-            **{n: v for n, v in protocol.items() if n not in ("distance", "seed", "versions")},
-            "database": {name: protocol["database"][name] for name in made_alike},
-            "jxhash": protocol["versions"]["jxhash"],
+            **{n: v for n, v in card.items() if n not in ("distance", "seed", "versions")},
+            # One may have rows that the other has not; those of both were made and measured alike.
+            **{
+                n: _shared(card[n], one[n].keys() & other[n].keys())
+                for n in ("database", "measures")
+            },
+            "jxhash": card["versions"]["jxhash"],
         }
-        for protocol in (one["protocol"], other["protocol"])
+        for card in (one, other)
     ]
     return differences(*cards)
+
+
+def _shared(texts: Mapping[str, str], names: Set[str]) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if name in names}
 
 
 def _card_lines(report: Mapping[str, Any]) -> list[str]:
@@ -171,7 +181,7 @@ def _card_lines(report: Mapping[str, Any]) -> list[str]:
         f"ties: {given.ties}; queries without a relevant item: {given.empty}; MAP@{given.cut} over "
         f"{given.denominator}; {versions}",
     )
-    return [line for text in lines for line in textwrap.wrap(text, WIDTH)]
+    return [line for text in lines for line in wrapped(text)]
 
 
 def heads(report: Mapping[str, Any]) -> tuple[str, ...]:
@@ -206,6 +216,12 @@ def _in_columns(cells: Sequence[str]) -> str:
 def number(value: float | None) -> str:
     """Three decimals, or a dash for what is not defined."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def interval(values: Mapping[str, Any]) -> str:
+    """The interval of MAP, to print below it."""
+    low, high = values["map_interval"]
+    return f"MAP from {low:.3f} to {high:.3f} over draws of the queries ({CONFIDENCE:.0%})"
 
 
 def row_name(protocol: str) -> str:
