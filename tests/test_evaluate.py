@@ -320,6 +320,7 @@ NUMBERED = {"names": ["a"], "formats": [np.int64]}
         ("query_labels", IDS["q_l"].astype(str), "query_labels: numbers are needed"),
         ("query_labels", np.zeros(30, NUMBERED), "numbers are needed"),
         ("query_labels", IDS["q_l"] > 2, "class ids are whole numbers"),
+        ("query_labels", IDS["q_l"] + np.inf, "class ids are whole numbers"),
         ("query_labels", LABELS["q_l"][:, :0], "30 rows of labels are needed"),
         ("query_labels", np.where(LABELS["q_l"], np.nan, 0), "hold 0 and 1"),
     ],

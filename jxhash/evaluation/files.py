@@ -249,9 +249,13 @@ def _label_values(name: str, array: np.ndarray) -> np.ndarray:
         if not codes.all_among((0, 1), array):
             raise UserError(f"{name}: multi-hot labels hold 0 and 1, a column a label")
         return array.astype(np.uint8, copy=False)
-    if array.dtype == bool or not codes.every(lambda x: x == np.floor(x), array):
+    if array.dtype == bool or not codes.every(_are_whole, array):
         raise UserError(f"{name}: class ids are whole numbers")
     return array.astype(np.int64, copy=False)
+
+
+def _are_whole(numbers: np.ndarray) -> np.ndarray:
+    return np.isfinite(numbers) & (numbers == np.floor(numbers))
 
 
 def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
