@@ -6,10 +6,11 @@ r"""Scores codes from files, and puts reports side by side: `python -m jxhash.ev
     python -m jxhash.evaluate runs/*/report.json
 
 The first form takes a .mat or .npz file with the names that the field's projects save (q_img,
-q_txt, r_img, r_txt, q_l, r_l and their spellings) and scores both directions; the second names the
-arrays of one direction, FILE or FILE:NAME; codes are -1 and +1, 0 and 1, or packed with --num_bits.
-The third prints the trained rows of several reports in one table, and refuses where their protocol
-cards differ. Every measure is exact, as the expectation over the order of ties.
+q_txt, r_img, r_txt, q_l, r_l and their spellings), or the codes.npz of a run, and scores all its
+directions; the second names the arrays of one direction, FILE or FILE:NAME; codes are -1 and +1,
+0 and 1, or packed with --num_bits. The third prints the trained rows of several reports in one
+table, refuses where their protocol cards differ, and compares them query by query where their
+folders hold queries.npz. Every measure is exact, as the expectation over the order of ties.
 """
 
 import argparse
@@ -64,7 +65,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         choices=TIES,
         help="items at one distance: expected over their orders, or as stored (published code)",
     )
-    parser.add_argument("--output", type=pathlib.Path, help="folder for report.json, report.html")
+    parser.add_argument(
+        "--output", type=pathlib.Path, help="folder for report.json, report.html, queries.npz"
+    )
     parser.add_argument("--anyway", action="store_true", help="reports with different protocols")
     return parser.parse_args(arguments)
 

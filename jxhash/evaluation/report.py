@@ -122,7 +122,8 @@ def joint_table(reports: Sequence[Mapping[str, Any]], *, anyway: bool = False) -
             + (f" (and in {len(different) - 1} more)" if len(different) > 1 else "")
             + "; give --anyway to see them in one table nevertheless"
         )
-    lines = [f"PROTOCOLS DIFFER: {line}" for line in different] or _card_lines(first)
+    warnings = [line for text in different for line in wrapped(f"PROTOCOLS DIFFER: {text}")]
+    lines = warnings or _card_lines(first)
     distances = dict.fromkeys(report["protocol"]["distance"] for report in reports)
     if len(distances) == 1:
         lines += wrapped(*distances)
