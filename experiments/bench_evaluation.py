@@ -3,7 +3,9 @@ r"""Times the evaluator beside its rivals, all in one run, and writes the figure
     OPENBLAS_NUM_THREADS=1 python experiments/bench_evaluation.py \
         --out experiments/results/bench_evaluation.json
 
-(one thread for numpy's products, since the loop's are so small that threads only hinder it).
+(`--only 'by queries' 'in database order'` runs some sections of it; where the default device is a
+GPU, a further one times the histogram there, with `--bandwidth` beside its memory;
+one thread for numpy's products, since the loop's are so small that threads only hinder it).
 
 Rivals: the loop over queries that the field's published code shares (rewritten from its
 description), torchmetrics' RetrievalMAP and FAISS' exact binary index (the extras `bench` and
@@ -14,6 +16,7 @@ record says. The labels of MIRFLICKR are read where JXHASH_DATA_DIR points to th
 """
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import multiprocessing
@@ -32,6 +35,14 @@ import numpy as np
 from jxhash import codes, metrics
 
 TOP_N = (1, 10, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+
+MILLION = "1,000 queries, 1,000,000 items, 64 bits"
+# Queries, items, classes and labels a row.
+SIZES = {
+    "NUS-WIDE size": (2100, 193_734, 21, 2.4),
+    "COCO size": (5000, 117_218, 80, 2.9),
+    MILLION: (1000, 1_000_000, 24, 3.8),
+}
 
 
 class Data(NamedTuple):
@@ -63,6 +74,24 @@ def make_data(queries: np.ndarray, database: np.ndarray, num_bits: int) -> Data:
     rng = np.random.default_rng(num_bits)
     planes = rng.normal(size=(queries.shape[1], num_bits))
     return Data(codes_of(rng, queries, planes), codes_of(rng, database, planes), queries, database)
+
+
+@functools.cache
+def drawn(name: str) -> Data:
+    """Codes of 64 bits for drawn labels, the same whichever sizes are measured."""
+    rng = np.random.default_rng(1)
+    for other, (queries, rows, classes, mean) in SIZES.items():
+        labels = draw_labels(rng, queries + rows, classes, mean)
+        if other == name:
+            return make_data(labels[:queries], labels[queries:], 64)
+    raise KeyError(name)
+
+
+@functools.cache
+def mirflickr() -> tuple[Data, str]:
+    """Codes of 64 bits for the labels of MIRFLICKR, and where these come from."""
+    queries, database, source = mirflickr_labels()
+    return make_data(queries, database, 64), source
 
 
 def mirflickr_labels() -> tuple[np.ndarray, np.ndarray, str]:
@@ -177,12 +206,7 @@ def compare(data: Data, rounds: int, loop_queries: int) -> dict:
     """Seconds of each contender, for all queries."""
     parts = {}
     for name, contender in contenders(loop_queries).items():
-        part = data
-        if contender.queries:
-            part = data._replace(
-                query_codes=data.query_codes[: contender.queries],
-                query_labels=data.query_labels[: contender.queries],
-            )
+        part = first_queries(data, contender.queries) if contender.queries else data
         contender.run(part)
         parts[name] = contender.run, part
     seconds = {name: [] for name in parts}
@@ -251,7 +275,7 @@ def median_seconds(data: Data, rounds: int) -> dict:
 
 def check(data: Data) -> dict:
     """Whether the timed contenders mean the same thing, on some of the queries."""
-    part = data._replace(query_codes=data.query_codes[:50], query_labels=data.query_labels[:50])
+    part = first_queries(data, 50)
     distances = codes.hamming_distance(part.query_codes, part.database_codes)
     relevance = metrics.shared_labels(part.query_labels, part.database_labels)
     in_order = metrics.ranked_relevance(distances, relevance, ties="database_order")
@@ -290,73 +314,168 @@ def machine() -> dict:
     }
 
 
-def main() -> None:
-    """Runs all comparisons and writes the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each contender is timed")
-    arguments = parser.parse_args()
-
-    rng = np.random.default_rng(1)
-    record = {"command": shlex.join(["python", *sys.argv]), "machine": machine()}
-
-    queries, database, source = mirflickr_labels()
-    mirflickr = make_data(queries, database, 64)
+def mirflickr_size(rounds: int) -> dict:
+    """The evaluator beside its rivals, with the labels of MIRFLICKR where they are at hand."""
+    data, source = mirflickr()
     start = time.perf_counter()
-    evaluate(mirflickr)
-    record["first call in the process, seconds"] = time.perf_counter() - start
-    record["check"] = check(mirflickr)
-    record["MIRFLICKR size"] = {
-        "labels": source,
-        **compare(mirflickr, arguments.rounds, loop_queries=200),
-    }
-    show(record["MIRFLICKR size"], "MIRFLICKR size")
+    evaluate(data)
+    first = time.perf_counter() - start
+    compared = compare(data, rounds, loop_queries=200)
+    return {"labels": source, **compared, "first call in the process, seconds": first}
 
-    for name, num_queries, num_items, classes, mean in (
-        ("NUS-WIDE size", 2100, 193_734, 21, 2.4),
-        ("COCO size", 5000, 117_218, 80, 2.9),
-    ):
-        labels = draw_labels(rng, num_queries + num_items, classes, mean)
-        data = make_data(labels[:num_queries], labels[num_queries:], 64)
-        record[name] = {
-            "labels": f"drawn, {labels.sum(axis=1).mean():.2f} a row",
-            **compare(data, max(3, arguments.rounds // 2), loop_queries=40),
-        }
-        show(record[name], name)
 
-    labels = draw_labels(rng, 1_001_000, 24, 3.8)
-    million = make_data(labels[:1000], labels[1000:], 64)
-    record["1,000 queries, 1,000,000 items, 64 bits"] = {
-        **median_seconds(million, arguments.rounds),
-        "peak MB above the inputs": peak_memory(million),
+def drawn_size(name: str, rounds: int) -> dict:
+    """The evaluator beside its rivals, with drawn labels."""
+    data = drawn(name)
+    labels = np.concatenate([data.query_labels, data.database_labels]).sum(axis=1).mean()
+    compared = compare(data, max(3, rounds // 2), loop_queries=40)
+    return {"labels": f"drawn, {labels:.2f} a row", **compared}
+
+
+def million(rounds: int) -> dict:
+    """A million codes, alone."""
+    return {
+        **median_seconds(drawn(MILLION), rounds),
+        "peak MB above the inputs": peak_memory(drawn(MILLION)),
     }
-    record["by database rows (1,000 queries, 64 bits)"] = {
+
+
+def by_rows(rounds: int) -> dict:
+    """Times over the size of the database."""
+    data = drawn(MILLION)
+    return {
         rows: median_seconds(
-            million._replace(
-                database_codes=million.database_codes[:rows],
-                database_labels=million.database_labels[:rows],
+            data._replace(
+                database_codes=data.database_codes[:rows],
+                database_labels=data.database_labels[:rows],
             ),
-            arguments.rounds,
+            rounds,
         )
         for rows in (62_500, 125_000, 250_000, 500_000, 1_000_000)
     }
-    record["by bits (MIRFLICKR size)"] = {
-        num_bits: median_seconds(make_data(queries, database, num_bits), 5 * arguments.rounds)
+
+
+def by_queries(rounds: int) -> dict:
+    """Times over the number of queries."""
+    data = drawn("NUS-WIDE size")
+    return {
+        rows: median_seconds(first_queries(data, rows), rounds) for rows in (250, 500, 1000, 2000)
+    }
+
+
+def by_bits(rounds: int) -> dict:
+    """Times over the code length."""
+    labels = mirflickr()[0][2:]
+    return {
+        num_bits: median_seconds(make_data(*labels, num_bits), 5 * rounds)
         for num_bits in (16, 32, 64, 128)
     }
+
+
+def database_order(rounds: int) -> dict:
+    """MAP in the order of the database, as the loop computes it, and the loop."""
+    data = first_queries(drawn("NUS-WIDE size"), 40)
+    entries = codes.pack(data.database_codes)
+
+    def ours(data: Data) -> float:
+        query = codes.pack(data.query_codes)
+        values = metrics.measure_ranking(
+            {"AP": metrics.average_precision},
+            lambda rows: codes.hamming_distance(query[rows], entries),
+            metrics.label_relevance(data.query_labels, data.database_labels),
+            len(query),
+            len(entries),
+            ties="database_order",
+        )
+        return values["AP"].mean()
+
+    assert abs(ours(data) - loop_over_queries(data)) < 1e-6
+    times = [[timed(run, data)[0] for run in (ours, loop_over_queries)] for _ in range(rounds)]
+    seconds, of_loop = np.median(times, axis=0) / len(data.query_codes)
+    return {
+        "seconds a query": float(seconds),
+        "seconds a query of the loop": float(of_loop),
+        "times faster than the loop": float(of_loop / seconds),
+    }
+
+
+def accelerator(rounds: int, bandwidth: float | None) -> dict:
+    """The histogram at NUS-WIDE size from arrays that lie on the accelerator.
+
+    What has to move is the packed inputs once, and the counts. The comparison of keys also reads
+    each pair's key, int32, once for every distance and relevance; the caches hold a block of them.
+
+    Args:
+      rounds: how often it is timed.
+      bandwidth: of the accelerator's memory, GB a second; the shares of it are left out without.
+    """
+    data = drawn("NUS-WIDE size")
+    on_device = Data(*map(jax.device_put, data))
+    metrics.distance_histogram(*on_device)
+    seconds = float(
+        np.median(
+            [timed(lambda d: metrics.distance_histogram(*d), on_device)[0] for _ in range(rounds)]
+        )
+    )
+    groups = data.query_codes.shape[1] + 1
+    pairs = len(data.query_codes) * len(data.database_codes)
+    moved = {
+        "inputs as they come and counts": sum(array.nbytes for array in data)
+        + 4 * 2 * groups * len(data.query_codes),
+        "keys of all pairs, for every distance and relevance": 4 * pairs * (2 * groups + 1),
+    }
+    record = {"device": jax.devices()[0].device_kind, "seconds": seconds, "bytes": moved}
+    if bandwidth:
+        record["GB a second of memory bandwidth"] = bandwidth
+        record["share of the bandwidth"] = {
+            name: count / seconds / (1e9 * bandwidth) for name, count in moved.items()
+        }
+    return record
+
+
+def first_queries(data: Data, number: int) -> Data:
+    """The same database, some of the queries."""
+    return data._replace(
+        query_codes=data.query_codes[:number], query_labels=data.query_labels[:number]
+    )
+
+
+def sections(rounds: int, bandwidth: float | None) -> dict[str, Callable[[], dict]]:
+    """What is measured, by its name in the record."""
+    found = {
+        "check": lambda: check(mirflickr()[0]),
+        "MIRFLICKR size": lambda: mirflickr_size(rounds),
+        "NUS-WIDE size": lambda: drawn_size("NUS-WIDE size", rounds),
+        "COCO size": lambda: drawn_size("COCO size", rounds),
+        MILLION: lambda: million(rounds),
+        "by database rows (1,000 queries, 64 bits)": lambda: by_rows(rounds),
+        "by queries (NUS-WIDE size)": lambda: by_queries(rounds),
+        "by bits (MIRFLICKR size)": lambda: by_bits(rounds),
+        "in database order (NUS-WIDE size)": lambda: database_order(rounds),
+    }
+    if jax.default_backend() == "gpu":
+        found["on the accelerator (NUS-WIDE size)"] = lambda: accelerator(rounds, bandwidth)
+    return found
+
+
+def main() -> None:
+    """Runs the sections and writes the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each contender is timed")
+    parser.add_argument("--only", nargs="*", help="names of sections, or beginnings of them")
+    parser.add_argument("--bandwidth", type=float, help="of the accelerator's memory, GB a second")
+    arguments = parser.parse_args()
+    beginnings = tuple(arguments.only or [""])
+
+    record = {"command": shlex.join(["python", *sys.argv]), "machine": machine()}
+    for name, run in sections(arguments.rounds, arguments.bandwidth).items():
+        if name.startswith(beginnings):
+            record[name] = run()
+            print(json.dumps({name: record[name]}, indent=1), flush=True)
     record["machine"]["load average at the end"] = os.getloadavg()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps({key: record[key] for key in list(record)[-3:]}, indent=1))
-
-
-def show(record: dict, name: str) -> None:
-    """Prints one comparison."""
-    print(f"{name}: {record['times faster than the loop']:.0f} times faster than the loop")
-    for contender, seconds in record["seconds"].items():
-        cpu = record["CPU seconds"][contender]
-        print(f"  {contender:32s} {1000 * seconds:10.1f} ms {1000 * cpu:10.1f} CPU-ms")
-    print(f"  peak memory above the inputs: {record['peak MB above the inputs']} MB")
 
 
 if __name__ == "__main__":

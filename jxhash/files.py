@@ -28,10 +28,12 @@ def read_json(path: pathlib.Path) -> Any:
     """Reads a JSON file of a run.
 
     Raises:
-      UserError: the file cannot be read or is damaged.
+      UserError: the file is missing, cannot be read or is damaged.
     """
     try:
         return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}); remove it, or choose another") from error
 

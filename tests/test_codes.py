@@ -33,7 +33,8 @@ def test_hamming_distance_counts(num_bits):
     generator = np.random.default_rng(1)
     a, b = (codes.sign(generator.normal(size=(n, num_bits))) for n in (4, 6))
     expected = [[int(np.sum(x != y)) for y in b] for x in a]
-    for form in (np.asarray, jnp.asarray, lambda c: jnp.asarray(c, jnp.bfloat16), codes.pack):
+    forms = (np.asarray, jnp.asarray, lambda c: jnp.asarray(c, jnp.bfloat16), codes.pack)
+    for form in (*forms, lambda c: np.asfortranarray(codes.pack(c))):
         assert codes.hamming_distance(form(a), form(b)).tolist() == expected
     assert jax.jit(codes.hamming_distance)(a, b).tolist() == expected
 
@@ -42,8 +43,12 @@ def test_wrong_codes_are_refused():
     a = np.ones((2, 8), np.int8)
     with pytest.raises(TypeError, match="packed"):
         codes.hamming_distance(a, codes.pack(a))
-    with pytest.raises(ValueError, match="width"):
+    with pytest.raises(ValueError, match="one length on both sides, not 8 and 4 bits"):
         codes.hamming_distance(a, a[:, :4])
+    with pytest.raises(ValueError, match="matrices with a row an item"):
+        codes.hamming_distance(a[0], a)
+    with pytest.raises(TypeError, match="integer"):
+        codes.unpack(codes.pack(a), 7.5)
     with pytest.raises(ValueError, match="bytes"):
         codes.unpack(codes.pack(a), 9)
     with pytest.raises(TypeError, match="uint8"):

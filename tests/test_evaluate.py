@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 
 from jxhash import codes, evaluate, metrics
 from jxhash.errors import UserError
@@ -129,18 +130,172 @@ def test_reports_stand_in_one_table_where_their_cards_agree(tmp_path):
     score(*arguments, "--cut=7", f"--output={tmp_path / 'two'}")
     with pytest.raises(UserError, match=r"cards differ: definitions.cut: 50 here, 7 there"):
         score(*reports)
-    assert "PROTOCOLS DIFFER" in score(*reports, "--anyway")
+    printed = score(*reports, "--anyway")
+    assert "PROTOCOLS DIFFER" in printed
+    # What was measured at another cut does not stand under this one's head.
+    rows = [line.split() for line in printed.splitlines() if "database given" in line]
+    assert [row[3:5].count("-") for row in rows] == [0, 2]
+
+
+def test_a_joint_table_says_which_report_and_which_distance(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        arguments = four_files(tmp_path / name, CODES["q_img"], CODES["r_txt"])
+        score(*arguments, f"--output={tmp_path / name}")
+    files = [tmp_path / name / "report.json" for name in ("one", "two")]
+    printed = score(*files)
+    for file in files:
+        assert str(file) in printed.replace("\n  ", "")
+    assert printed.count("Hamming distance between codes") == 1
+    changed = report(tmp_path / "two")
+    changed["protocol"]["distance"] = "cosine distance"
+    changed["protocol"]["versions"]["jax"] = "0.0"
+    files[1].write_text(json.dumps(changed))
+    printed = score(*files)
+    assert "    cosine distance\n" in printed
+    assert "    Hamming distance between codes\n" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    changed["protocol"]["database"]["given"] = "made by somebody"
+    files[1].write_text(json.dumps(changed))
+    with pytest.raises(UserError, match=r"cards differ: database.given"):
+        score(*files)
+
+
+def test_every_measure_is_in_the_report(tmp_path):
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    printed = score(*arguments, "--cut=7", "--radius=5", f"--output={tmp_path}")
+    made = report(tmp_path)
+    found = made["results"]["query to database"]["given"]
+    assert found.keys() == made["protocol"]["measures"].keys()
+    histogram = metrics.distance_histogram(
+        CODES["q_img"], CODES["r_txt"], LABELS["q_l"], LABELS["r_l"]
+    )
+    for name in ("lookup_precision", "lookup_recall", "lookup_success"):
+        assert found[name] == getattr(metrics, name)(histogram, 5), name
+    for name in ("precision_at", "recall_at", "hit_rate_at"):
+        expected_curve = getattr(metrics, name)(histogram, [1, 2, 5, 10, 20, 50, 100, 200])
+        np.testing.assert_allclose(list(found[name].values()), expected_curve)
+    interval = metrics.bootstrap_interval(metrics.average_precision(histogram))
+    np.testing.assert_allclose(found["map_interval"], interval[1:])
+    assert f"MAP from {interval.low:.3f} to {interval.high:.3f}" in printed
+    score(*arguments, "--cut=7", "--ties=database_order", f"--output={tmp_path}")
+    ranking = metrics.ranked_relevance(
+        codes.hamming_distance(CODES["q_img"], CODES["r_txt"]),
+        metrics.shared_labels(LABELS["q_l"], LABELS["r_l"]),
+        ties="database_order",
+    )
+    made = report(tmp_path)
+    found = made["results"]["query to database"]["given"]
+    expected_value = metrics.first_relevant_precision(ranking, 7).mean()
+    np.testing.assert_allclose(found["first_7_relevant"], expected_value)
+    assert found.keys() == made["protocol"]["measures"].keys()
+
+
+@pytest.mark.parametrize("empty", ["zero", "skip"])
+def test_reports_are_compared_query_by_query(empty, tmp_path):
+    labels = LABELS["q_l"] * (np.arange(30) > 2)[:, None]
+    values = []
+    for name, rows in (("one", CODES["r_txt"]), ("two", np.roll(CODES["r_txt"], 60, axis=0))):
+        (tmp_path / name).mkdir()
+        arguments = four_files(tmp_path / name, CODES["q_img"], rows, query_labels=labels)
+        score(*arguments, f"--empty={empty}", f"--output={tmp_path / name}")
+        histogram = metrics.distance_histogram(CODES["q_img"], rows, labels, LABELS["r_l"])
+        counted = labels.any(axis=1) | (empty == "zero")
+        values.append(metrics.average_precision(histogram)[counted])
+    files = [tmp_path / name / "report.json" for name in ("one", "two")]
+    printed = score(*files)
+    (mean, low, high), p_value = metrics.paired_comparison(values[1], values[0])
+    assert f"{mean:+.3f}  {low:+.3f} to {high:+.3f}  p={p_value:.4f}" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    (tmp_path / "two" / "queries.npz").write_bytes((tmp_path / "one" / "queries.npz").read_bytes())
+    with pytest.raises(UserError, match=r"two/queries.npz is not that of .*two/report.json"):
+        score(*files)
+    (tmp_path / "two" / "queries.npz").unlink()
+    assert "query by query" not in score(*files)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--cut=201", "--cut=201 is not within the database of 200 items"),
+        ("--cut=0", "--cut=0 is not within"),
+        ("--radius=21", "--radius=21 is not within the 20 bits"),
+        ("--radius=-1", "--radius=-1 is not within"),
+        ("--empty=error", "1 of 30 queries, query to database, have nothing relevant"),
+        ("--anyway", "--anyway cannot be given here"),
+    ],
+)
+def test_what_is_asked_for_is_done_or_refused(option, says, tmp_path):
+    labels = LABELS["q_l"] * (np.arange(30) > 0)[:, None]
+    answered = [labels[number].any() for number in range(30)]
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"], query_labels=labels)
+    unanswered = 30 - sum(answered)
+    with pytest.raises(UserError, match=says.replace("1 of 30", f"{unanswered} of 30")):
+        score(*arguments, option)
+
+
+def test_options_that_reports_cannot_follow_are_refused(tmp_path):
+    score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"]), f"--output={tmp_path}")
+    with pytest.raises(UserError, match="--cut, --output cannot be given here"):
+        score(tmp_path / "report.json", "--cut=3", "--output=zz")
+
+
+def test_the_default_cut_gives_way_to_a_small_database(tmp_path):
+    labels = {"database_labels": LABELS["r_l"][:9]}
+    query, database = CODES["q_img"][:, :1], CODES["r_txt"][:9, :1]
+    printed = score(*four_files(tmp_path, query, database, **labels), f"--output={tmp_path}")
+    assert "MAP@9" in printed
+    assert "P(r<=1)" in printed
+    made = report(tmp_path)
+    assert "map_at_9" in made["results"]["query to database"]["given"]
+    assert made["protocol"]["definitions"]["cut"] == 9
+    assert made["protocol"]["definitions"]["radius"] == 1
+
+
+IDS = {name: labels.argmax(axis=1) for name, labels in LABELS.items()}
+ONE_LABEL = {name: labels[:, :1] for name, labels in LABELS.items()}
+
+
+@pytest.mark.parametrize("form", ["vector", "column", "row", "one of each"])
+@pytest.mark.parametrize("queries", [1, 30])
+def test_class_ids_are_read_in_every_shape(form, queries, tmp_path):
+    shape = {"vector": (-1,), "column": (-1, 1), "row": (1, -1), "one of each": (-1, 1)}[form]
+    query_ids, ids = IDS["q_l"][-queries:], IDS["r_l"]
+    labels = {
+        "query_labels": query_ids.reshape(shape).astype(np.float64),
+        "database_labels": ids if form == "one of each" else ids.reshape(shape),
+    }
+    query = CODES["q_img"][-queries:]
+    score(*four_files(tmp_path, query, CODES["r_txt"], **labels), f"--output={tmp_path}")
+    histogram = metrics.distance_histogram(query, CODES["r_txt"], query_ids, ids)
+    found = report(tmp_path)["results"]["query to database"]["given"]["map"]
+    np.testing.assert_allclose(found, metrics.mean_average_precision(histogram))
+
+
+def test_a_column_of_zeros_and_ones_says_too_little(tmp_path):
+    labels = {"query_labels": ONE_LABEL["q_l"], "database_labels": ONE_LABEL["r_l"]}
+    with pytest.raises(UserError, match=r"add 1 to all of them, .* add a column of zeros"):
+        score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"], **labels))
+    mended = {name: np.pad(array, ((0, 0), (0, 1))) for name, array in labels.items()}
+    score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"], **mended), f"--output={tmp_path}")
+    histogram = metrics.distance_histogram(
+        CODES["q_img"], CODES["r_txt"], ONE_LABEL["q_l"], ONE_LABEL["r_l"]
+    )
+    found = report(tmp_path)["results"]["query to database"]["given"]["map"]
+    np.testing.assert_allclose(found, metrics.mean_average_precision(histogram))
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"query": CODES["q_img"] * 0.5}, r"-1 and \+1, or 0 and 1"),
-        ({"query": CODES["q_img"][:, :7]}, "7 bits, database codes 20"),
+        ({"query": CODES["q_img"][:, :7]}, "one length on both sides, not 7 and 20 bits"),
         ({"query": codes.pack(CODES["q_img"])}, "--num_bits"),
         ({"query_labels": LABELS["q_l"][:4]}, "30 rows of labels"),
-        ({"query_labels": LABELS["q_l"][:, :2]}, "different classes"),
+        ({"query_labels": LABELS["q_l"][:, :2]}, "over the same classes"),
         ({"query_labels": LABELS["q_l"] * 2}, "0 and 1"),
+        ({"query_labels": IDS["q_l"]}, "over the same classes or class ids"),
+        ({"query_labels": IDS["q_l"] * 0.5, "database_labels": IDS["r_l"]}, "whole numbers"),
         ({"database": CODES["r_txt"][:0]}, "a row an item"),
         ({"query": np.array([{}], dtype=object)}, "cannot be read"),
     ],
@@ -150,6 +305,97 @@ def test_what_does_not_fit_is_named(changes, says, tmp_path):
     arguments = four_files(tmp_path, arrays.pop("query"), arrays.pop("database"), **arrays)
     with pytest.raises(UserError, match=says):
         score(*arguments)
+
+
+NUMBERED = {"names": ["a"], "formats": [np.int64]}
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "says"),
+    [
+        ("query", CODES["q_img"].astype(str), "query: numbers are needed, not an array of <U"),
+        ("query", CODES["q_img"].astype("datetime64[s]"), "numbers are needed"),
+        ("query", CODES["q_img"].astype(complex), "numbers are needed"),
+        ("query", np.zeros((30, 20), NUMBERED), "numbers are needed"),
+        ("query_labels", IDS["q_l"].astype(str), "query_labels: numbers are needed"),
+        ("query_labels", np.zeros(30, NUMBERED), "numbers are needed"),
+        ("query_labels", IDS["q_l"] > 2, "class ids are whole numbers"),
+        ("query_labels", IDS["q_l"] + np.inf, "class ids are whole numbers"),
+        ("query_labels", LABELS["q_l"][:, :0], "30 rows of labels are needed"),
+        ("query_labels", np.where(LABELS["q_l"], np.nan, 0), "hold 0 and 1"),
+    ],
+)
+def test_arrays_of_other_things_are_refused(name, array, says, tmp_path):
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    np.save(tmp_path / f"{name}.npy", array)
+    if array.ndim == 1:
+        np.save(tmp_path / "database_labels.npy", IDS["r_l"])
+    with pytest.raises(UserError, match=says):
+        score(*arguments)
+
+
+def test_sparse_labels_of_matlab(tmp_path):
+    sparse = {name: scipy.sparse.csc_matrix(array) for name, array in LABELS.items()}
+    scipy.io.savemat(tmp_path / "codes.mat", {**CODES, **sparse, "note": "text"})
+    assert f"{expected():.3f}" in score(tmp_path / "codes.mat")
+
+
+def test_what_else_a_file_holds_does_not_matter(tmp_path):
+    np.savez(tmp_path / "codes.npz", **CODES, **LABELS, note=np.array([{}], dtype=object))
+    assert f"{expected():.3f}" in score(tmp_path / "codes.npz")
+    four = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    with pytest.raises(UserError, match="cannot be read"):
+        score(f"--query={tmp_path / 'codes.npz'}:note", *four[1:])
+
+
+def test_hdf5_without_matlab_s_header_keeps_its_rows(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "codes.mat", "w") as file:
+        for name, array in {**CODES, **LABELS}.items():
+            file[name] = array.astype(bool) if name in LABELS else array
+    assert f"{expected():.3f}" in score(tmp_path / "codes.mat")
+
+
+def test_names_of_files_may_hold_colons_and_capitals(tmp_path):
+    folder = tmp_path / "12:30"
+    folder.mkdir()
+    arguments = four_files(folder, CODES["q_img"], CODES["r_txt"])
+    (folder / "query.npy").rename(folder / "a:b.NPY")
+    np.savez(folder / "codes.npz", r=CODES["r_txt"])
+    arguments[:2] = [f"--query={folder / 'a:b.NPY'}", f"--database={folder / 'codes.npz'}:r"]
+    assert f"{expected():.3f}" in score(*arguments)
+    with pytest.raises(UserError, match=r"there is no file .*12:30/none.npy"):
+        score(f"--query={folder / 'none.npy'}", *arguments[1:])
+
+
+def test_an_output_that_cannot_be_made(tmp_path):
+    arguments = four_files(tmp_path, CODES["q_img"], CODES["r_txt"])
+    for output in (tmp_path / "query.npy", tmp_path / "query.npy" / "out"):
+        with pytest.raises(UserError, match="choose another --output"):
+            score(*arguments, f"--output={output}")
+
+
+def test_reports_that_are_none(tmp_path):
+    score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"]), f"--output={tmp_path}")
+    file, made = tmp_path / "report.json", report(tmp_path)
+    (task,) = made["results"]
+    given = made["results"][task]["given"]
+    for wrong in (
+        [],
+        {**made, "results": {task: {}}},
+        {**made, "results": {}},
+        {**made, "results": {task: {"given": {**given, "map": "high"}}}},
+        {**made, "results": {task: {"given": {"map": 0.5}}}},
+        {**made, "protocol": {}},
+        {**made, "protocol": {**made["protocol"], "data": None}},
+        {**made, "protocol": {**made["protocol"], "definitions": {"cut": 50, "further": 1}}},
+    ):
+        file.write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match="is no report of this version"):
+            score(file)
+    file.unlink()
+    with pytest.raises(UserError, match=r"there is no file .*report.json"):
+        score(file)
 
 
 def test_mistakes_on_the_command_line(tmp_path):

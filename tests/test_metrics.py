@@ -154,6 +154,39 @@ def test_inside_jit(graded, num_classes):
     np.testing.assert_allclose(measure(traced), measure(found), rtol=1e-6)
 
 
+def test_gains_of_many_shared_labels_stay_finite_inside_jit():
+    data = np.ones((1, 4)), np.ones((40, 4)), np.ones((1, 130)), np.ones((40, 130))
+    traced = jax.jit(partial(metrics.distance_histogram, graded=True))(*data)
+    found = metrics.distance_histogram(*data, graded=True)
+    np.testing.assert_allclose(traced.gains, found.gains, rtol=1e-6)
+    assert per_query.ndcg(traced) == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_measures_of_a_histogram_in_jax_are_those_in_numpy():
+    counts = np.full((3000, 2), 500_000, np.int32)
+    found = metrics.Histogram(counts, counts // 2, counts / 2.0, counts)
+    in_jax = metrics.Histogram(*map(jnp.asarray, found))
+    for average in ("pairs", "queries"):
+        for one, other in zip(
+            metrics.precision_recall_curve(in_jax, average=average),
+            metrics.precision_recall_curve(found, average=average),
+            strict=True,
+        ):
+            assert one.dtype == np.float64
+            np.testing.assert_array_equal(one, other)
+    for measure in (
+        per_query.average_precision,
+        per_query.ndcg,
+        per_query.lookup_recall,
+        partial(per_query.recall_at, ks=[7]),
+    ):
+        args = (1,) if measure is per_query.lookup_recall else ()
+        one, other = measure(in_jax, *args), measure(found, *args)
+        assert isinstance(one, np.ndarray)
+        np.testing.assert_array_equal(one, other)
+
+
 def test_inside_pmapped_and_shard_map_each_device_counts_its_rows():
     query, database, query_labels, database_labels = make_data(6)
     found = metrics.distance_histogram(query, database, query_labels, database_labels)
@@ -359,6 +392,17 @@ def test_hand_values():
     assert metrics.ndcg(found) == pytest.approx(gain / (1 + 1 / np.log2(3)))
 
 
+def test_hits_of_many_queries_are_those_of_each(monkeypatch):
+    found = metrics.distance_histogram(*make_data(29, 40, 300, 5))
+    measure = partial(per_query.average_precision, top_k=100, denominator="retrieved relevant")
+    whole = measure(found)
+    monkeypatch.setattr(per_query, "_TERMS", 50)
+    for query in range(40):
+        one = metrics.Histogram(*(part[query : query + 1] for part in found))
+        assert measure(one)[0] == pytest.approx(whole[query], rel=1e-12)
+    np.testing.assert_allclose(measure(found), whole, rtol=1e-12)
+
+
 def test_curve_averages_queries_or_pairs():
     found = metrics.block_histogram(
         np.array([[0, 1, 1, 1], [1, 1, 1, 1]]),
@@ -558,6 +602,16 @@ def test_ranked_hamming_distances_are_the_histogram(dtype):
         )
 
 
+def test_an_order_of_the_database_holds_little_and_is_read_like_any_ranking():
+    distances = np.random.default_rng(27).integers(0, 300, (3, 1000))
+    relevance = np.random.default_rng(28).integers(0, 4, (3, 1000)).astype(np.uint8)
+    found = metrics.ranked_relevance(distances, relevance, ties="database_order")
+    assert found.retrieved.strides == (0, 0)
+    # Of all distances different, the groups are the items.
+    distinct = np.argsort(np.argsort(distances, axis=1, kind="stable"), axis=1)
+    assert_same(found, metrics.block_histogram(distinct, relevance, max_distance=999))
+
+
 def test_order_is_kept_for_distances_of_any_size_and_sign():
     for distances in ([3, -1, 70000, 3], [-2, -2, -5, 0], [1 << 40, 0, 1, 2]):
         distances = np.array([distances])
@@ -590,7 +644,7 @@ def test_measuring_in_blocks_is_measuring_at_once(monkeypatch):
     }
     whole = metrics.ranked_relevance(distances, relevance)
     monkeypatch.setattr(metrics.ranking, "_PAIRS_A_BLOCK", 100)
-    assert [s.stop - s.start for s in metrics.query_blocks(10, 30)] == [3, 3, 3, 1]
+    assert [s.stop - s.start for s in metrics.ranking.query_blocks(10, 30)] == [3, 3, 3, 1]
     found = metrics.measure_ranking(measures, distances.__getitem__, relevance.__getitem__, 10, 30)
     for name, measure in measures.items():
         np.testing.assert_allclose(found[name], measure(whole), atol=1e-14)
@@ -613,6 +667,8 @@ def test_shared_labels_of_both_forms():
     rng = np.random.default_rng(23)
     a, b = make_labels(rng, 5, 4), make_labels(rng, 6, 4)
     np.testing.assert_array_equal(metrics.shared_labels(a * 2.5, b.astype(bool)), a @ b.T)
+    for rows in (slice(1, 3), np.array([4, 0])):
+        np.testing.assert_array_equal(metrics.label_relevance(a, b)(rows), a[rows] @ b.T)
     ids = np.array([0, -1, 2])
     np.testing.assert_array_equal(
         metrics.shared_labels(ids, ids), [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
@@ -666,6 +722,7 @@ def test_small_portions_draw_the_same_numbers(monkeypatch):
 
 ONES = np.ones((3, 16), np.int8)
 LABELS = np.ones((3, 2))
+IDS = np.array([0, 1, 2])
 PACKED = codes.pack(ONES)
 
 
@@ -675,20 +732,27 @@ PACKED = codes.pack(ONES)
         ((ONES[:0], ONES, LABELS[:0], LABELS), ValueError, "query codes are a matrix with rows"),
         ((ONES, ONES[:0], LABELS, LABELS[:0]), ValueError, "database codes are a matrix with rows"),
         ((ONES[0], ONES, LABELS, LABELS), ValueError, "query codes are a matrix"),
-        ((ONES, ONES[:, :8], LABELS, LABELS), ValueError, r"one length: 16 \(query\) and 8"),
-        ((ONES * 0, ONES, LABELS, LABELS), ValueError, "query codes hold more than -1 and"),
+        (
+            (ONES, ONES[:, :8], LABELS, LABELS),
+            ValueError,
+            "one length on both sides, not 16 and 8 bits",
+        ),
+        ((ONES * 2, ONES, LABELS, LABELS), ValueError, "query codes .* through codes.sign"),
+        ((ONES * 0, ONES, LABELS, LABELS), ValueError, r"query codes hold 0 .* 2 \* bits - 1"),
+        ((ONES, ONES > 0, LABELS, LABELS), ValueError, r"database codes hold 0 .* 2 \* bits - 1"),
         ((ONES, ONES * 1.5, LABELS, LABELS), ValueError, "database codes hold more than -1 and"),
         ((ONES, ONES * np.nan, LABELS, LABELS), ValueError, "pass them through codes.sign"),
         ((PACKED, PACKED, LABELS, LABELS), ValueError, "pass their length as num_bits"),
         ((PACKED, ONES, LABELS, LABELS), TypeError, "either both sides are packed"),
         ((ONES, ONES, LABELS[:2], LABELS), ValueError, "3 query codes need as many rows"),
-        ((ONES, ONES, LABELS[:, :0], LABELS[:, :0]), ValueError, "3 query codes need as many rows"),
+        ((ONES, ONES, LABELS[:, :0], LABELS[:, :0]), ValueError, "query labels are rows of multi"),
         ((ONES, ONES, LABELS, LABELS[:2]), ValueError, "3 database codes need as many rows"),
         ((ONES, ONES, LABELS, LABELS[:, :1]), ValueError, "labels are over the same classes"),
         ((ONES, ONES, LABELS, LABELS[:, 0].astype(int)), ValueError, "over the same classes"),
         ((ONES, ONES, LABELS[:, 0], LABELS[:, 0]), TypeError, "class ids are integers"),
         ((ONES, ONES, -LABELS, LABELS), ValueError, "query labels are multi-hot, but hold a neg"),
         ((ONES, ONES, LABELS, LABELS * np.nan), ValueError, "database labels are multi-hot"),
+        ((ONES, ONES, IDS[:, None], IDS[:, None]), ValueError, r"query labels .* labels\[:, 0\]"),
     ],
 )
 @pytest.mark.parametrize("asarray", [np.asarray, jnp.asarray])
@@ -728,6 +792,39 @@ def test_measures_refuse():
                 lookup(found, radius)
     with pytest.raises(ValueError, match="ties have no order here"):
         metrics.first_relevant_precision(found, 2)
+    for measure in (
+        lambda: metrics.precision_at(found, [2.5]),
+        lambda: metrics.mean_average_precision(found, top_k=2.5),
+        lambda: metrics.ndcg(found, top_k=2.0),
+        lambda: metrics.lookup_recall(found, 2.5),
+    ):
+        with pytest.raises(TypeError, match=r"is a whole number, not 2\.[05]"):
+            measure()
+    for measure in (metrics.precision_at, metrics.recall_at, metrics.hit_rate_at):
+        with pytest.raises(ValueError, match="ks holds no number"):
+            measure(found, [])
+    with pytest.raises(ValueError, match="no levels"):
+        metrics.ndcg(found._replace(levels=None))
+
+
+def test_nothing_is_within_a_radius_of_a_ranking():
+    rankings = [
+        metrics.ranked_relevance(np.eye(3), np.eye(3), ties=ties)
+        for ties in ("expected", "database_order")
+    ]
+    rankings.append(
+        metrics.random_ranking(metrics.block_histogram(np.eye(3), np.eye(3), max_distance=2))
+    )
+    for ranking in rankings:
+        assert isinstance(jax.tree.map(np.asarray, ranking), metrics.Ranking)
+        for measure in (
+            metrics.lookup_precision,
+            metrics.lookup_recall,
+            metrics.lookup_success,
+            metrics.precision_recall_curve,
+        ):
+            with pytest.raises(ValueError, match="a ranking has ranks and no distances"):
+                measure(ranking)
 
 
 @pytest.mark.parametrize(
@@ -737,10 +834,13 @@ def test_measures_refuse():
         ([[0.5, 1.0]], [[1, 0, 0]], "matrices of one shape"),
         (np.zeros((0, 2)), np.zeros((0, 2)), "matrices of one shape with rows"),
         ([[0.5, 1.0]], [[0.5, 0]], "whole numbers"),
+        ([[0.5, 1.0]], [[np.nan, 0]], "whole numbers"),
+        ([[0.5, 1.0]], [[1e30, 0]], "whole numbers"),
         ([[0.5, 1.0]], [[-1, 0]], "whole numbers"),
-        ([[0.5, 1.0]], [[127, 0]], "whole numbers from 0 to 126"),
+        ([[0.5, 1.0]], [[97, 0]], "whole numbers from 0 to 96"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_rankings_refuse(distances, relevance, message):
     with pytest.raises(ValueError, match=message):
         metrics.ranked_relevance(np.array(distances), np.array(relevance))
@@ -752,13 +852,41 @@ def test_the_rest_refuses():
     for distance in (-1, 3, 0.5):
         with pytest.raises(ValueError, match="whole numbers from 0 to max_distance=2"):
             metrics.block_histogram(np.array([[distance]]), np.array([[1]]), max_distance=2)
-    with pytest.raises(ValueError, match="same classes or class ids"):
-        metrics.shared_labels(np.ones((2, 3)), np.ones((2, 4)))
+    for query_labels, labels, error, message in (
+        (np.ones((2, 3)), np.ones((2, 4)), ValueError, "same classes or class ids"),
+        (LABELS, LABELS * np.nan, ValueError, "database labels .* a negative value or NaN"),
+        (LABELS * [1, -1], LABELS, ValueError, "query labels .* a negative value or NaN"),
+        (IDS * 1.0, IDS * 1.0, TypeError, "class ids are integers"),
+        (IDS[:, None], IDS[:, None], ValueError, r"labels\[:, 0\]"),
+    ):
+        with pytest.raises(error, match=message):
+            metrics.shared_labels(query_labels, labels)
     for values in ([], [[1.0]], [np.nan]):
         with pytest.raises(ValueError, match="one finite value a query"):
             metrics.bootstrap_interval(np.array(values))
     with pytest.raises(ValueError, match="a pair for each query"):
         metrics.paired_comparison(np.ones(3), np.ones(4))
+    found = metrics.block_histogram(np.array([[1]]), np.array([[1]]), max_distance=2)
+    wider = metrics.block_histogram(np.array([[1]]), np.array([[1]]), max_distance=3)
+    for parts in ([], [found, wider], [found, metrics.random_ranking(found)]):
+        with pytest.raises(ValueError, match="histograms to join are some"):
+            metrics.join(parts)
+    two = np.eye(2).__getitem__
+    for num_queries, num_items, message in (
+        (0, 2, "0 queries over 2 items are no rankings"),
+        (2, 0, "2 queries over 0 items"),
+        (3, 2, r"queries 0 to 2 are of shape \(3, 2\), not \(2, 2\)"),
+        (2, 3, r"queries 0 to 1 are of shape \(2, 3\), not \(2, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            metrics.measure_ranking(
+                {"AP": per_query.average_precision}, two, two, num_queries, num_items
+            )
+    for resamples in (0, -3):
+        with pytest.raises(ValueError, match="resamples is at least 1"):
+            metrics.bootstrap_interval(np.ones(3), resamples=resamples)
+        with pytest.raises(ValueError, match="resamples is at least 1"):
+            metrics.paired_comparison(np.ones(3), np.ones(3), resamples=resamples)
     with pytest.raises(ValueError, match=r"confidence is within \(0, 1\)"):
         metrics.bootstrap_interval(np.ones(3), confidence=95)
 

@@ -19,7 +19,7 @@ class Items:
     Attributes:
       inputs: modality -> array, rows first; a collection may bring one modality only.
       labels: multi-hot uint8 [n, C], read by the evaluator.
-      titles: n short texts to show.
+      titles: n short texts to show; none where nothing is shown, as of codes from files.
       pictures: n encoded pictures to show (PNG, JPEG or WebP), or None where there are none.
     """
 

@@ -1,7 +1,9 @@
 """Codes and labels from the files that people have: .npy, .npz, and .mat as peers save them."""
 
+import functools
 import pathlib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ from jxhash import codes
 from jxhash.data.dataset import Items, Task, content_hash
 from jxhash.errors import UserError
 from jxhash.evaluation.measure import Found, found_by_codes
+from jxhash.metrics.labels import check_labels
 
 # What the projects of the field call the six arrays of one file.
 _NAMES = {
@@ -20,6 +23,16 @@ _NAMES = {
     "query labels": ("q_l", "queryLabel", "query_labels", "query_L"),
     "database labels": ("r_l", "retrievalLabel", "retrieval_labels", "database_labels", "r_L"),
 }
+
+Reader = Callable[[], np.ndarray]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+# The kinds of bool, integers and real numbers in numpy, and what is none of them in MATLAB.
+_NUMBERS = "biuf"
+_NOT_NUMBERS = ("cell", "char", "struct", "object", "function", "opaque", "unknown")
+
+# What a run calls the codes of a database: direction, and how the codes were made.
+_OF_A_RUN = re.compile("([a-z]+)_to_([a-z]+)_database_([a-z]+)")
 
 
 class Search(NamedTuple):
@@ -42,32 +55,51 @@ def read_array(name: str) -> np.ndarray:
       UserError: the file is missing, damaged or of another kind, holds Python objects, or does not
         hold the array.
     """
-    file, _, key = name.partition(":")
-    arrays = read_arrays(file)
-    if key in arrays:
-        return arrays[key]
+    file, key = _file_and_key(name)
+    arrays = open_arrays(file)
     if not key and len(arrays) == 1:
-        return next(iter(arrays.values()))
+        (key,) = arrays
+    if key in arrays:
+        return arrays[key]()
     wanted = f"no array {key!r}" if key else "more than one array"
     raise UserError(
         f"{file} holds {wanted}; say which as {file}:NAME, it has {', '.join(sorted(arrays))}"
     )
 
 
-def read_arrays(file: str) -> dict[str, np.ndarray]:
-    """Reads all arrays of a file; that of a .npy file is called "array".
+def _file_and_key(name: str) -> tuple[str, str]:
+    """FILE or FILE:NAME in its parts; a file's own name may hold colons."""
+    file, _, key = name.rpartition(":")
+    if pathlib.Path(name).is_file() or _kind(file) not in _FORMATS:
+        return name, ""
+    return file, key
+
+
+def _kind(file: str) -> str:
+    return pathlib.Path(file).suffix.lower()
+
+
+def open_arrays(file: str) -> dict[str, Reader]:
+    """Finds the arrays of a file, whose others than the wanted ones may be anything.
+
+    Returns:
+      Their names and what reads each; the array of a .npy file is called "array".
 
     Raises:
-      UserError: as `read_array`.
+      UserError: as `read_array`, also from what reads.
     """
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}
     path = pathlib.Path(file)
-    if path.suffix not in readers:
-        raise UserError(f"{file} is none of {', '.join(readers)}")
+    if _kind(file) not in _FORMATS:
+        raise UserError(f"{file} is none of {', '.join(_FORMATS)}")
     if not path.is_file():
         raise UserError(f"there is no file {file}")
+    readers = _guarded(file, functools.partial(_FORMATS[_kind(file)], path))
+    return {name: functools.partial(_guarded, file, read) for name, read in readers.items()}
+
+
+def _guarded(file: str, read: Callable[[], Any]) -> Any:
     try:
-        return readers[path.suffix](path)
+        return read()
     except UserError:
         raise
     # Each format has errors of its own for files that are cut, changed or hold objects.
@@ -76,43 +108,67 @@ def read_arrays(file: str) -> dict[str, np.ndarray]:
         raise UserError(f"{file} cannot be read ({type(error).__name__}: {reason})") from error
 
 
-def _read_npy(path: pathlib.Path) -> dict[str, np.ndarray]:
-    return {"array": np.load(path, allow_pickle=False)}
+def _open_npy(path: pathlib.Path) -> dict[str, Reader]:
+    return {"array": functools.partial(np.load, path, allow_pickle=False)}
 
 
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _open_npz(path: pathlib.Path) -> dict[str, Reader]:
+    def read(name: str) -> np.ndarray:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays[name]
+
     with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name: functools.partial(read, name) for name in arrays.files}
 
 
-def _read_mat(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _open_mat(path: pathlib.Path) -> dict[str, Reader]:
     import scipy.io
 
+    with open(path, "rb") as file:
+        head = file.read(len(_HDF5))
+    if head == _HDF5:
+        return _open_hdf5(path)
     try:
-        found = scipy.io.loadmat(path)
-    except NotImplementedError:
-        return _read_mat_73(path)
+        found = scipy.io.whosmat(path)
+    except NotImplementedError:  # MATLAB 7.3, which stores columns first
+        return {name: lambda read=read: read().T for name, read in _open_hdf5(path).items()}
+
+    def read(name: str) -> np.ndarray:
+        array = scipy.io.loadmat(path, variable_names=[name])[name]
+        return array.toarray() if scipy.sparse.issparse(array) else array
+
     return {
-        name: array
-        for name, array in found.items()
-        if not name.startswith("__") and np.issubdtype(array.dtype, np.number)
+        name: functools.partial(read, name) for name, _, kind in found if kind not in _NOT_NUMBERS
     }
 
 
-def _read_mat_73(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _open_hdf5(path: pathlib.Path) -> dict[str, Reader]:
     try:
         import h5py
     except ImportError as error:
         raise UserError(
-            f"{path} is a MATLAB 7.3 file; reading it takes h5py: pip install 'jxhash[data]'"
+            f"{path} is an HDF5 file (MATLAB 7.3); reading it takes h5py: "
+            "pip install 'jxhash[data]'"
         ) from error
+
+    def read(name: str) -> np.ndarray:
+        with h5py.File(path) as file:
+            return np.asarray(file[name])
+
     with h5py.File(path) as file:
-        # MATLAB stores columns first.
         return {
-            name: np.asarray(values).T
+            name: functools.partial(read, name)
             for name, values in file.items()
-            if isinstance(values, h5py.Dataset) and np.issubdtype(values.dtype, np.number)
+            if isinstance(values, h5py.Dataset) and values.dtype.kind in _NUMBERS
         }
+
+
+_FORMATS = {".npy": _open_npy, ".npz": _open_npz, ".mat": _open_mat}
+
+
+def _require_numbers(name: str, array: np.ndarray) -> None:
+    if array.dtype.kind not in _NUMBERS:
+        raise UserError(f"{name}: numbers are needed, not an array of {array.dtype}")
 
 
 def as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
@@ -127,61 +183,100 @@ def as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
     Raises:
       UserError: the array is no such thing.
     """
+    _require_numbers(name, array)
     if array.ndim != 2 or array.size == 0:
         raise UserError(f"{name}: codes are a matrix with a row an item, not {array.shape}")
     if num_bits is not None:
-        if array.dtype != np.uint8 or array.shape[1] != -(-num_bits // 8):
-            raise UserError(
-                f"{name}: packed codes of {num_bits} bits are uint8 with {-(-num_bits // 8)} bytes "
-                f"a row, not {array.dtype} {array.shape}"
-            )
-        return np.asarray(codes.unpack(array, num_bits))
-    values = np.unique(array)
-    if np.isin(values, (-1, 1)).all():
-        return array.astype(np.int8)
-    if np.isin(values, (0, 1)).all():
+        try:
+            return codes.unpack(array, num_bits)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{name}: {error}") from error
+    if codes.all_among((-1, 1), array):
+        return array.astype(np.int8, copy=False)
+    if codes.all_among((0, 1), array):
         return 2 * array.astype(np.int8) - 1
     packed = "; packed codes need --num_bits" if array.dtype == np.uint8 else ""
     raise UserError(
-        f"{name}: codes hold -1 and +1, or 0 and 1, not {len(values)} values such as "
-        f"{values[0]:g} and {values[-1]:g}{packed}"
+        f"{name}: codes hold -1 and +1, or 0 and 1, not values from {array.min():g} to "
+        f"{array.max():g}{packed}"
     )
 
 
-def as_labels(name: str, array: np.ndarray, rows: int) -> np.ndarray:
-    """Brings labels to multi-hot [n, C] or class ids [n], one row a code.
+def as_labels(
+    query: np.ndarray, database: np.ndarray, rows: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Brings the labels of both sides to multi-hot [n, C] or class ids [n], one row a code.
+
+    A matrix of one column, as .mat files keep class ids, is told from multi-hot labels by both
+    sides together.
 
     Raises:
-      UserError: the array is no such thing, or has another number of rows.
+      UserError: an array is no such thing or has another number of rows, or nothing tells whether
+        a column holds class ids.
     """
-    if array.ndim == 2 and 1 in array.shape and rows != 1:
-        array = array.reshape(-1)
-    if array.ndim not in (1, 2) or len(array) != rows:
+    names = ("query_labels", "database_labels")
+    sides = [
+        _label_rows(name, array, number)
+        for name, array, number in zip(names, (query, database), rows, strict=True)
+    ]
+    if all(side.shape[1:] == (1,) and codes.all_among((0, 1), side) for side in sides):
+        raise UserError(
+            "the labels of both sides are one column of 0 and 1, which may be class ids or a "
+            "single multi-hot label: for class ids add 1 to all of them, for multi-hot labels add "
+            "a column of zeros"
+        )
+    if all(side.shape[1:] in ((), (1,)) for side in sides):
+        sides = [side.reshape(-1) for side in sides]
+    labels = tuple(map(_label_values, names, sides))
+    try:
+        check_labels(*labels)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return labels
+
+
+def _label_rows(name: str, array: np.ndarray, rows: int) -> np.ndarray:
+    _require_numbers(name, array)
+    if array.ndim == 2 and len(array) == 1 and rows != 1:
+        array = array.reshape(-1)  # a vector, as .mat files keep it
+    if array.ndim not in (1, 2) or len(array) != rows or array.size == 0:
         raise UserError(f"{name}: {rows} rows of labels are needed, not the shape {array.shape}")
-    if array.ndim == 1:
-        if not np.array_equal(array, array.astype(np.int64)):
-            raise UserError(f"{name}: class ids are whole numbers")
-        return array.astype(np.int64)
-    if not np.isin(array, (0, 1)).all():
-        raise UserError(f"{name}: multi-hot labels hold 0 and 1, a column a label")
-    return array.astype(np.uint8)
+    return array
+
+
+def _label_values(name: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        if not codes.all_among((0, 1), array):
+            raise UserError(f"{name}: multi-hot labels hold 0 and 1, a column a label")
+        return array.astype(np.uint8, copy=False)
+    if array.dtype == bool or not codes.every(_are_whole, array):
+        raise UserError(f"{name}: class ids are whole numbers")
+    return array.astype(np.int64, copy=False)
+
+
+def _are_whole(numbers: np.ndarray) -> np.ndarray:
+    return np.isfinite(numbers) & (numbers == np.floor(numbers))
 
 
 def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
-    """Finds both directions in one file, under the names that the field's projects give.
+    """Finds the directions in one file, under the names of the field's projects or of a run.
 
     Args:
-      file: a .npz or .mat file with codes and labels of queries and database.
-      num_bits: K where the codes are packed.
+      file: a .npz or .mat file with codes and labels of queries and database, or the codes.npz of
+        a run.
+      num_bits: K where the codes are packed; a run's file says it itself.
 
     Returns:
-      "image to text" and "text to image" -> their codes and labels.
+      "image to text", "text to image", of a run also "image to text (learned)" -> their codes and
+      labels.
 
     Raises:
       UserError: an array is missing or is not what its name says.
     """
-    arrays = read_arrays(file)
-    found: dict[str, Any] = {}
+    arrays = open_arrays(file)
+    if any(map(_OF_A_RUN.fullmatch, arrays)):
+        return _searches_of_a_run(file, arrays, num_bits)
+    found: dict[str, np.ndarray] = {}
     for what, names in _NAMES.items():
         known = [name for name in names if name in arrays]
         if not known:
@@ -190,7 +285,7 @@ def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
                 f"{', '.join(sorted(arrays))}; name the arrays with --query, --database, "
                 "--query_labels and --database_labels"
             )
-        found[what] = arrays[known[0]]
+        found[what] = arrays[known[0]]()
     return {
         f"{one} to {other}": search_of(
             {
@@ -205,6 +300,38 @@ def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
     }
 
 
+def _searches_of_a_run(
+    file: str, arrays: Mapping[str, Reader], num_bits: int | None
+) -> dict[str, Search]:
+    """The directions of the codes.npz that a run leaves, over encoded and over learned codes."""
+    if "num_bits" not in arrays:
+        raise UserError(
+            f"{file} is of a method with a distance of its own; its report.json has the measures"
+        )
+    stored = arrays["num_bits"]()
+    if stored.shape != () or stored.dtype.kind not in "iu" or num_bits not in (None, int(stored)):
+        raise UserError(f"{file} says num_bits={stored}, which is not --num_bits={num_bits}")
+    searches = {}
+    for database, one, other, protocol in filter(None, map(_run_parts, arrays)):
+        query = f"{one}_to_{other}_query"
+        names = (query, database, f"{query}_labels", f"{database}_labels")
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise UserError(
+                f"{file} holds no {missing[0]}; name its arrays, and those of the labels, with "
+                "--query, --database, --query_labels, --database_labels and --num_bits"
+            )
+        task = f"{one} to {other}" + ("" if protocol == "encoded" else f" ({protocol})")
+        parts = (arrays[name]() for name in names)
+        searches[task] = search_of(dict(zip(Search._fields, parts, strict=True)), int(stored))
+    return searches
+
+
+def _run_parts(name: str) -> tuple[str, ...] | None:
+    match = _OF_A_RUN.fullmatch(name)
+    return match and (name, *match.groups())
+
+
 def search_of(arrays: Mapping[str, np.ndarray], num_bits: int | None = None) -> Search:
     """Checks the four arrays of one direction, by the names of the fields of `Search`.
 
@@ -212,29 +339,21 @@ def search_of(arrays: Mapping[str, np.ndarray], num_bits: int | None = None) -> 
       UserError: an array is not what its name says, or they do not fit together.
     """
     query, database = (as_codes(name, arrays[name], num_bits) for name in ("query", "database"))
-    if query.shape[1] != database.shape[1]:
-        raise UserError(
-            f"query codes have {query.shape[1]} bits, database codes {database.shape[1]}"
-        )
-    labels = (
-        as_labels(f"{name}_labels", arrays[f"{name}_labels"], len(side))
-        for name, side in (("query", query), ("database", database))
+    try:
+        codes.common_length(query, database)
+    except ValueError as error:
+        raise UserError(f"query and database: {error}") from error
+    labels = as_labels(
+        arrays["query_labels"], arrays["database_labels"], (len(query), len(database))
     )
-    search = Search(query, database, *labels)
-    if search.query_labels.shape[1:] != search.database_labels.shape[1:]:
-        raise UserError(
-            "labels of queries and database are over different classes: "
-            f"{search.query_labels.shape} and {search.database_labels.shape}"
-        )
-    return search
+    return Search(query, database, *labels)
 
 
 def found(task: str, search: Search) -> Found:
     """What the queries find; `task` is "<one> to <other>"."""
     one, other = task.split(" to ")
     query, database = (
-        Items({}, labels, [f"item {row}" for row in range(len(labels))])
-        for labels in (search.query_labels, search.database_labels)
+        Items({}, labels, titles=()) for labels in (search.query_labels, search.database_labels)
     )
     return found_by_codes(
         Task(one, other, query, database), database, search.query, search.database

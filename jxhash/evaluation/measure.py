@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,12 @@ GIVEN = "given"
 UNTRAINED = "untrained networks"
 RANDOM = "random ranking"
 
+# Database rows whose bits are looked at together.
+_ROWS = 1 << 16
+
+# Of the interval that stands beside MAP.
+CONFIDENCE = 0.95
+
 RELEVANCE = "relevant: shares at least one label with the query"
 
 Measures = Mapping[str, Callable[[metrics.Histogram], np.ndarray]]
@@ -31,7 +37,8 @@ class Definitions(NamedTuple):
       cut: k of MAP@k and NDCG@k.
       radius: of lookups, in bits.
       denominator: of MAP@k: "min(k, relevant)", "relevant" or "retrieved relevant".
-      empty: a query for which nothing is relevant counts as 0 ("zero") or is left out ("skip").
+      empty: a query for which nothing is relevant counts as 0 ("zero"), is left out ("skip") or is
+        refused ("error").
       ties: items at one distance: "expected" over their orders, or in "database_order".
     """
 
@@ -43,24 +50,36 @@ class Definitions(NamedTuple):
 
     def in_words(self) -> dict[str, str]:
         """Each measure of `measures`, by its name."""
-        empty = {"zero": "counts as 0", "skip": "is left out"}[self.empty]
+        empty = {"zero": "counts as 0", "skip": "is left out", "error": "is refused"}[self.empty]
         ties = {
             "expected": "expected over the order of ties",
             "database_order": "ties in the order of the database",
         }[self.ties]
-        return {
+        words = {
             "map": f"mean average precision over the whole ranking, {ties}; a query without a "
             f"relevant item {empty}",
+            "map_interval": f"{CONFIDENCE:.0%} bootstrap interval of that mean over the queries",
             f"map_at_{self.cut}": f"the same over the first {self.cut}, divided by "
             + self.denominator.replace("k", str(self.cut), 1).replace("relevant", "relevant items"),
             f"ndcg_at_{self.cut}": "normalised discounted cumulative gain of the first "
             f"{self.cut}, gain 2^shared - 1",
             "lookup_precision": f"precision within Hamming radius {self.radius}, an empty lookup "
             "counts as 0",
+            "lookup_recall": f"share of the relevant items within Hamming radius {self.radius}",
+            "lookup_success": "share of queries with something relevant within Hamming radius "
+            f"{self.radius}",
             "precision_at": "precision among the first N",
+            "recall_at": "share of the relevant items among the first N",
+            "hit_rate_at": "share of queries with something relevant among the first N",
             "precision_recall": "mean precision and mean recall within each Hamming radius; for "
             "other distances among the first N",
         }
+        if self.ties == "database_order":
+            words[f"first_{self.cut}_relevant"] = (
+                f"mean precision at the first {self.cut} relevant items wherever they rank, which "
+                f"much published code calls MAP@{self.cut}"
+            )
+        return words
 
 
 DEFAULT = Definitions()
@@ -92,16 +111,12 @@ class Found:
         if self.histogram is not None and ties == "expected":
             return {name: measure(self.histogram) for name, measure in measures.items()}
         size = len(self.query), len(self.database)
-        return metrics.measure_ranking(
-            measures, self.distances, self._shared_labels, *size, ties=ties
-        )
+        relevance = metrics.label_relevance(self.task.query.labels, self.database.labels)
+        return metrics.measure_ranking(measures, self.distances, relevance, *size, ties=ties)
 
     def mean_average_precision(self) -> float:
         """MAP over the whole ranking."""
         return float(self.read({"map": per_query.average_precision})["map"].mean())
-
-    def _shared_labels(self, block: slice) -> np.ndarray:
-        return metrics.shared_labels(self.task.query.labels[block], self.database.labels)
 
 
 def found_by_codes(task: Task, database: Items, query: np.ndarray, entries: np.ndarray) -> Found:
@@ -109,29 +124,52 @@ def found_by_codes(task: Task, database: Items, query: np.ndarray, entries: np.n
     histogram = metrics.distance_histogram(
         query, entries, task.query.labels, database.labels, graded=True
     )
+    packed = codes.pack(query), codes.pack(entries)
 
     def hamming(queries: Any) -> np.ndarray:
-        return np.asarray(codes.hamming_distance(query[queries], entries))
+        return codes.hamming_distance(packed[0][queries], packed[1])
 
     return Found(task, database, query, entries, hamming, histogram)
+
+
+def fitted(definitions: Definitions, searched: Iterable[Found]) -> Definitions:
+    """The definitions with no larger a cut and radius than the databases and codes have."""
+    searched = list(searched)
+    radii = [one.entries.shape[1] for one in searched if one.histogram is not None]
+    return definitions._replace(
+        cut=min([definitions.cut, *(len(one.database) for one in searched)]),
+        radius=min([definitions.radius, *radii]),
+    )
 
 
 def measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]:
     """Every measure of `Definitions.in_words`, as JSON values.
 
     Within a radius only codes can be looked up; for other distances that is None.
+
+    Raises:
+      ValueError: the cut is not within the database, the radius beyond the code length, or a query
+        has nothing relevant and that is an error.
     """
-    values = _of_positions(
-        lambda of: found.read(of, definitions.ties), _everything(found), definitions
-    )
-    if found.histogram is None:
-        return values
-    radius = min(definitions.radius, found.histogram.retrieved.shape[1] - 1)
-    curve = metrics.precision_recall_curve(found.histogram, empty=definitions.empty)
-    return values | {
-        "lookup_precision": metrics.lookup_precision(
-            found.histogram, radius, empty=definitions.empty
-        ),
+    everything = _everything(found)
+    of_positions = _of_positions(everything, definitions)
+    if definitions.ties == "database_order":
+        of_positions[f"first_{definitions.cut}_relevant"] = functools.partial(
+            per_query.first_relevant_precision, top_k=definitions.cut
+        )
+    of_queries = found.read(of_positions, definitions.ties)
+    values = _in_means(of_queries, everything, definitions)
+    values["map_interval"] = _interval(_counted(of_queries["map"], everything, definitions))
+    return values if found.histogram is None else values | _of_radii(found.histogram, definitions)
+
+
+def _of_radii(histogram: metrics.Histogram, definitions: Definitions) -> dict[str, Any]:
+    radius, empty = definitions.radius, definitions.empty
+    curve = metrics.precision_recall_curve(histogram, empty=empty)
+    return {
+        "lookup_precision": metrics.lookup_precision(histogram, radius, empty=empty),
+        "lookup_recall": metrics.lookup_recall(histogram, radius, empty=empty),
+        "lookup_success": metrics.lookup_success(histogram, radius, empty=empty),
         "precision_recall": {
             "precision": curve.precision.tolist(),
             "recall": curve.recall.tolist(),
@@ -139,14 +177,31 @@ def measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]
     }
 
 
+def average_precisions(found: Found, definitions: Definitions = DEFAULT) -> np.ndarray:
+    """The average precision of each query that counts; MAP is their mean."""
+    values = found.read({"map": per_query.average_precision}, definitions.ties)["map"]
+    return _counted(values, _everything(found), definitions)
+
+
+def _counted(
+    values: np.ndarray, everything: metrics.Histogram, definitions: Definitions
+) -> np.ndarray:
+    return values[per_query.answerable(everything)] if definitions.empty == "skip" else values
+
+
+def _interval(values: np.ndarray) -> list[float] | None:
+    if not values.size:
+        return None
+    interval = metrics.bootstrap_interval(values, confidence=CONFIDENCE)
+    return [interval.low, interval.high]
+
+
 def random_measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]:
     """The expectation of every measure over all orders of the database."""
-    histogram = _everything(found)
-    return _of_positions(
-        lambda of: {name: measure(histogram) for name, measure in of.items()},
-        histogram,
-        definitions,
-    )
+    everything = _everything(found)
+    of_positions = _of_positions(everything, definitions)
+    of_queries = {name: measure(everything) for name, measure in of_positions.items()}
+    return _in_means(of_queries, everything, definitions)
 
 
 def _everything(found: Found) -> metrics.Histogram:
@@ -160,54 +215,67 @@ def _everything(found: Found) -> metrics.Histogram:
 
 
 def _of_positions(
-    read: Callable[[Measures], dict[str, np.ndarray]],
-    everything: metrics.Histogram,
-    definitions: Definitions,
-) -> dict[str, Any]:
-    """Means of the measures that every ranking has, as JSON values."""
+    everything: metrics.Histogram, definitions: Definitions
+) -> dict[str, Callable[[metrics.Histogram], np.ndarray]]:
+    """The measures that every ranking has."""
+    cut, ks = definitions.cut, _first(everything)
+    return {
+        "map": per_query.average_precision,
+        f"map_at_{cut}": functools.partial(
+            per_query.average_precision, top_k=cut, denominator=definitions.denominator
+        ),
+        f"ndcg_at_{cut}": functools.partial(per_query.ndcg, top_k=cut),
+        "precision_at": functools.partial(per_query.precision_at, ks=ks),
+        "recall_at": functools.partial(per_query.recall_at, ks=ks),
+        "hit_rate_at": functools.partial(per_query.hit_rate_at, ks=ks),
+    }
+
+
+def _first(everything: metrics.Histogram) -> list[int]:
+    """The N of curves over the first N."""
     size = int(everything.retrieved[0, 0])
-    cut, ks = min(definitions.cut, size), [*(k for k in TOP if k < size), size]
-    of_queries = read(
-        {
-            "map": per_query.average_precision,
-            f"map_at_{definitions.cut}": functools.partial(
-                per_query.average_precision, top_k=cut, denominator=definitions.denominator
-            ),
-            f"ndcg_at_{definitions.cut}": functools.partial(per_query.ndcg, top_k=cut),
-            "precision_at": functools.partial(per_query.precision_at, ks=ks),
-            "recall_at": functools.partial(per_query.recall_at, ks=ks),
-        }
-    )
-    answerable = per_query.answerable(everything)
+    return [*(k for k in TOP if k < size), size]
+
+
+def _in_means(
+    of_queries: Mapping[str, np.ndarray], everything: metrics.Histogram, definitions: Definitions
+) -> dict[str, Any]:
+    """The means over the queries as JSON values; None where there is no such measure."""
+    answerable, ks = per_query.answerable(everything), _first(everything)
     means = {
         name: metrics.mean_over_queries(values, answerable, empty=definitions.empty).tolist()
         for name, values in of_queries.items()
     }
-    precision, recall = means.pop("precision_at"), means.pop("recall_at")
+    curves = {name: means.pop(f"{name}_at") for name in ("precision", "recall", "hit_rate")}
     return means | {
-        "lookup_precision": None,
-        "precision_at": dict(zip(map(str, ks), precision, strict=True)),
-        "precision_recall": {"precision": precision, "recall": recall},
+        **dict.fromkeys(("map_interval", "lookup_precision", "lookup_recall", "lookup_success")),
+        **{f"{name}_at": dict(zip(map(str, ks), at, strict=True)) for name, at in curves.items()},
+        "precision_recall": {"precision": curves["precision"], "recall": curves["recall"]},
     }
 
 
 def evaluate(
-    trained: Mapping[str, Mapping[str, Found]], untrained: Mapping[str, Found]
+    trained: Mapping[str, Mapping[str, Found]],
+    untrained: Mapping[str, Found],
+    definitions: Definitions = DEFAULT,
 ) -> dict[str, dict[str, Any]]:
     """The numbers of a report.
 
     Args:
       trained: protocol name -> task name -> what the trained method found.
       untrained: task name -> what the same networks found before training.
+      definitions: of the measures.
 
     Returns:
       task name -> protocol or baseline name -> measures.
     """
     results: dict[str, dict[str, Any]] = {}
     for task, found in untrained.items():
-        results[task] = {protocol: measures(by_task[task]) for protocol, by_task in trained.items()}
-        results[task][UNTRAINED] = measures(found)
-        results[task][RANDOM] = random_measures(found)
+        results[task] = {
+            protocol: measures(by_task[task], definitions) for protocol, by_task in trained.items()
+        }
+        results[task][UNTRAINED] = measures(found, definitions)
+        results[task][RANDOM] = random_measures(found, definitions)
     return results
 
 
@@ -219,20 +287,35 @@ def bit_statistics(found: Mapping[str, Found]) -> dict[str, Any]:
       "correlation" (mean absolute correlation of two bits), "distinct" (different codes), "items",
       "constant" (bits that never change).
     """
-    statistics = {}
-    for one in found.values():
-        if one.histogram is None:
-            continue
-        entries = one.entries.astype(np.float64)
-        mean, deviation = entries.mean(axis=0), entries.std(axis=0)
-        alive = (entries - mean)[:, deviation > 0] / deviation[deviation > 0]
-        correlation = np.abs(alive.T @ alive / len(entries))
-        pairs = correlation[np.triu_indices(len(correlation), k=1)]
-        statistics[one.task.database_modality] = {
-            "mean": mean.tolist(),
-            "correlation": float(pairs.mean()) if pairs.size else 0.0,
-            "distinct": len(np.unique(codes.pack(one.entries), axis=0)),
-            "items": len(entries),
-            "constant": int(np.sum(deviation == 0)),
-        }
-    return statistics
+    return {
+        one.task.database_modality: _bits_of(one.entries)
+        for one in found.values()
+        if one.histogram is not None
+    }
+
+
+def _bits_of(entries: np.ndarray) -> dict[str, Any]:
+    mean, products = np.zeros(entries.shape[1]), np.zeros((entries.shape[1],) * 2)
+    for start in range(0, len(entries), _ROWS):
+        block = entries[start : start + _ROWS].astype(np.float32)
+        # Sums of so many +-1 are exact in float32, and whole numbers in float64.
+        mean += block.sum(axis=0)
+        products += block.T @ block
+    mean, products = mean / len(entries), products / len(entries)
+    deviation = np.sqrt(1 - mean**2)
+    alive = deviation > 0
+    covariance = (products - np.outer(mean, mean))[np.ix_(alive, alive)]
+    correlation = np.abs(covariance / np.outer(deviation[alive], deviation[alive]))
+    pairs = correlation[np.triu_indices(len(correlation), k=1)]
+    return {
+        "mean": mean.tolist(),
+        "correlation": float(pairs.mean()) if pairs.size else 0.0,
+        "distinct": _distinct(codes.words(codes.pack(entries))),
+        "items": len(entries),
+        "constant": int(np.sum(~alive)),
+    }
+
+
+def _distinct(rows: np.ndarray) -> int:
+    ordered = rows[np.lexsort(rows.T)]
+    return 1 + int(np.any(ordered[1:] != ordered[:-1], axis=1).sum())

@@ -1,4 +1,4 @@
-"""What a finished run leaves in its folder: codes, report.json and report.html."""
+"""What a finished run leaves: codes, values of the queries, report.json and report.html."""
 
 import io
 import json
@@ -11,7 +11,8 @@ import numpy as np
 
 from jxhash import codes
 from jxhash.data.dataset import Dataset
-from jxhash.evaluation import measure, page, report, retrieval
+from jxhash.evaluation import comparison, measure, page, report, retrieval
+from jxhash.evaluation.comparison import QUERIES
 from jxhash.evaluation.measure import Found
 from jxhash.files import write_atomically
 from jxhash.methods.base import HashState, Method
@@ -51,7 +52,7 @@ def write(
     workdir: pathlib.Path,
     metrics_lines: list[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Measures a trained method and writes codes, page and report, the report last.
+    """Measures a trained method and writes codes, queries, page and report, the report last.
 
     Args:
       method: as built for `config` and `dataset`.
@@ -70,29 +71,38 @@ def write(
         method, jax.jit(method.init)(jax.random.key(config["seed"])), dataset.tasks
     )
     trained = {measure.ENCODED: encoded} | ({measure.LEARNED: learned} if learned else {})
-    results = measure.evaluate(trained, untrained)
+    searched = [one for by_task in (*trained.values(), untrained) for one in by_task.values()]
+    definitions = measure.fitted(measure.DEFAULT, searched)
+    results = measure.evaluate(trained, untrained, definitions)
     statistics = measure.bit_statistics(encoded)
     title = (
         f"{config['method'].upper()} on {config['data']}, {config['bits']} bits, "
         f"seed {config['seed']}"
     )
-    made = report.make_report(title, dataset.card, method.distance, results, statistics, config)
+    made = report.make_report(
+        title, dataset.card, method.distance, results, statistics, config, definitions
+    )
     write_atomically(workdir / CODES, _arrays(trained))
+    write_atomically(workdir / QUERIES, comparison.to_npz(trained, definitions))
     write_atomically(workdir / PAGE, page.make_page(made, encoded, metrics_lines))
     write_atomically(workdir / REPORT, to_json(made))
     return made
 
 
 def _arrays(trained: Mapping[str, Mapping[str, Found]]) -> bytes:
-    """Codes packed to bits; what a distance of the method's own needs as it is."""
+    """Codes packed to bits, what a distance of the method's own needs as it is, and the labels."""
     arrays = {}
     for protocol, by_task in trained.items():
         for task, found in by_task.items():
             name, kept = task.replace(" ", "_"), np.asarray
+            query, database = f"{name}_query", f"{name}_database_{protocol}"
             if found.histogram is not None:
                 arrays["num_bits"], kept = np.int32(found.query.shape[1]), codes.pack
-            arrays[f"{name}_query"] = kept(found.query)
-            arrays[f"{name}_database_{protocol}"] = kept(found.entries)
+            arrays |= {query: kept(found.query), database: kept(found.entries)}
+            arrays |= {
+                f"{query}_labels": found.task.query.labels,
+                f"{database}_labels": found.database.labels,
+            }
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

@@ -11,7 +11,7 @@ import numpy as np
 from jxhash.data.dataset import Items
 from jxhash.evaluation import figures
 from jxhash.evaluation.measure import Found
-from jxhash.evaluation.report import TRAINED, heads, main_values, row_name
+from jxhash.evaluation.report import TRAINED, heads, interval, main_values, row_name
 
 QUERIES = 8
 RESULTS = 10
@@ -97,6 +97,9 @@ def _results(report: Mapping[str, Any]) -> str:
             cells = "".join(f"<td>{value}</td>" for value in main_values(report, values))
             main = "main" if protocol in TRAINED else ""
             rows.append(f'<tr class="{main}"><td>{row_name(protocol)}</td>{cells}</tr>')
+            if protocol in TRAINED and values.get("map_interval"):
+                text = f'<td class="quiet" colspan="{len(titles)}">{interval(values)}</td>'
+                rows.append(f"<tr>{text}</tr>")
     return f"<table>{''.join(rows)}</table>"
 
 

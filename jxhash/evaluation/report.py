@@ -2,7 +2,7 @@
 
 import pathlib
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import jax
 import jxhash
 from jxhash.configuration import differences
 from jxhash.errors import UserError
-from jxhash.evaluation.measure import DEFAULT, RELEVANCE, Definitions
+from jxhash.evaluation.measure import CONFIDENCE, DEFAULT, RELEVANCE, Definitions
 from jxhash.files import read_json
 
 WIDTH = 80
@@ -23,8 +23,6 @@ PROTOCOLS = {
     "random ranking": "the expectation over all orders of the database",
 }
 TRAINED = ("encoded", "learned", "given")
-# What two reports may differ in and still stand in one table: it is shown there.
-_SHOWN = ("distance", "seed", "database")
 
 
 def make_report(
@@ -73,7 +71,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
       UserError: the file is damaged, or no report of this version.
     """
     report = read_json(path)
-    if not isinstance(report, dict) or not {"title", "protocol", "results"} <= report.keys():
+    if not _prints(report):
         raise UserError(
             f"{path} is no report of this version of jxhash; remove it, and the command that made "
             "it makes it again"
@@ -81,15 +79,28 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     return report
 
 
+def _prints(report: Any) -> bool:
+    """Whether no part that a table needs is missing, of another kind or of another version."""
+    try:
+        return bool(table(report) and joint_table([report, report]) and _rows(report))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
+
+
+def _rows(report: Mapping[str, Any]) -> int:
+    """The fewest rows of a task."""
+    return min(len(by_protocol) for by_protocol in report["results"].values())
+
+
 def table(report: Mapping[str, Any]) -> str:
     """The main numbers in at most 80 columns."""
     lines = [report["title"], *_card_lines(report), "", _heads(report)]
     for task, by_protocol in report["results"].items():
         lines.append(task)
-        lines += [
-            f"  {row_name(protocol):32}{_cells(report, values)}"
-            for protocol, values in by_protocol.items()
-        ]
+        for protocol, values in by_protocol.items():
+            lines.append(f"  {row_name(protocol):32}{_cells(report, values)}")
+            if protocol in TRAINED and values.get("map_interval"):
+                lines.append(f"    {interval(values)}")
     return "\n".join(lines)
 
 
@@ -111,27 +122,53 @@ def joint_table(reports: Sequence[Mapping[str, Any]], *, anyway: bool = False) -
             + (f" (and in {len(different) - 1} more)" if len(different) > 1 else "")
             + "; give --anyway to see them in one table nevertheless"
         )
-    lines = [f"PROTOCOLS DIFFER: {line}" for line in different] or _card_lines(first)
+    warnings = [line for text in different for line in wrapped(f"PROTOCOLS DIFFER: {text}")]
+    lines = warnings or _card_lines(first)
+    distances = dict.fromkeys(report["protocol"]["distance"] for report in reports)
+    if len(distances) == 1:
+        lines += wrapped(*distances)
     lines += ["", _heads(first)]
     tasks = dict.fromkeys(task for report in reports for task in report["results"])
     for task in tasks:
         lines.append(task)
         for report in reports:
-            lines.append(f"  {report['title'][: WIDTH - 2]}")
+            lines += wrapped(report["title"], 2)
+            if len(distances) > 1:
+                lines += wrapped(report["protocol"]["distance"], 4)
             lines += [
-                f"    {row_name(protocol):30}{_cells(report, values)}"
+                f"    {row_name(protocol):30}{_cells(report, values, heads(first))}"
                 for protocol, values in report["results"].get(task, {}).items()
                 if protocol in TRAINED
             ]
     return "\n".join(lines)
 
 
+def wrapped(text: str, indent: int = 0) -> list[str]:
+    """The lines of a text in at most 80 columns."""
+    space = " " * indent
+    return textwrap.wrap(text, WIDTH, initial_indent=space, subsequent_indent=space)
+
+
 def _card_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """In what matters: distance and seed are shown, and the measures are numpy's, not jax's."""
+    one, other = one["protocol"], other["protocol"]
     cards = [
-        {name: value for name, value in report["protocol"].items() if name not in _SHOWN}
-        for report in (one, other)
+        {
+            **{n: v for n, v in card.items() if n not in ("distance", "seed", "versions")},
+            # One may have rows that the other has not; those of both were made and measured alike.
+            **{
+                n: _shared(card[n], one[n].keys() & other[n].keys())
+                for n in ("database", "measures")
+            },
+            "jxhash": card["versions"]["jxhash"],
+        }
+        for card in (one, other)
     ]
     return differences(*cards)
+
+
+def _shared(texts: Mapping[str, str], names: Set[str]) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if name in names}
 
 
 def _card_lines(report: Mapping[str, Any]) -> list[str]:
@@ -145,7 +182,7 @@ def _card_lines(report: Mapping[str, Any]) -> list[str]:
         f"ties: {given.ties}; queries without a relevant item: {given.empty}; MAP@{given.cut} over "
         f"{given.denominator}; {versions}",
     )
-    return [line for text in lines for line in textwrap.wrap(text, WIDTH)]
+    return [line for text in lines for line in wrapped(text)]
 
 
 def heads(report: Mapping[str, Any]) -> tuple[str, ...]:
@@ -162,20 +199,30 @@ def main_values(report: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[s
 
 
 def _heads(report: Mapping[str, Any]) -> str:
-    return f"{'':34}" + "".join(f"{head:>{w}}" for head, w in _in_columns(heads(report)))
+    return f"{'':34}" + _in_columns(heads(report))
 
 
-def _cells(report: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    return "".join(f"{value:>{w}}" for value, w in _in_columns(main_values(report, values)))
+def _cells(
+    report: Mapping[str, Any], values: Mapping[str, Any], columns: Sequence[str] | None = None
+) -> str:
+    """The main values under the heads of the report's own table, or those of another's."""
+    named = dict(zip(heads(report), main_values(report, values), strict=True))
+    return _in_columns([named.get(head, "-") for head in columns or named])
 
 
-def _in_columns(cells: tuple[str, ...]) -> list[tuple[str, int]]:
-    return list(zip(cells, (8, 10, 10, 10), strict=True))
+def _in_columns(cells: Sequence[str]) -> str:
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, (8, 10, 10, 10), strict=True))
 
 
 def number(value: float | None) -> str:
     """Three decimals, or a dash for what is not defined."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def interval(values: Mapping[str, Any]) -> str:
+    """The interval of MAP, to print below it."""
+    low, high = values["map_interval"]
+    return f"MAP from {low:.3f} to {high:.3f} over draws of the queries ({CONFIDENCE:.0%})"
 
 
 def row_name(protocol: str) -> str:

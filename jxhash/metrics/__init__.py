@@ -4,11 +4,13 @@ from jxhash.metrics import per_query
 from jxhash.metrics.confidence import Comparison, Interval, bootstrap_interval, paired_comparison
 from jxhash.metrics.histogram import (
     Histogram,
+    Ranking,
     block_histogram,
     distance_histogram,
     join,
     random_ranking,
 )
+from jxhash.metrics.labels import label_relevance, shared_labels
 from jxhash.metrics.measures import (
     PrecisionRecall,
     hit_rate_at,
@@ -23,13 +25,14 @@ from jxhash.metrics.measures import (
     recall_at,
 )
 from jxhash.metrics.per_query import average_precision, first_relevant_precision
-from jxhash.metrics.ranking import measure_ranking, query_blocks, ranked_relevance, shared_labels
+from jxhash.metrics.ranking import measure_ranking, ranked_relevance
 
 __all__ = [
     "Comparison",
     "Histogram",
     "Interval",
     "PrecisionRecall",
+    "Ranking",
     "average_precision",
     "block_histogram",
     "bootstrap_interval",
@@ -37,6 +40,7 @@ __all__ = [
     "first_relevant_precision",
     "hit_rate_at",
     "join",
+    "label_relevance",
     "lookup_precision",
     "lookup_recall",
     "lookup_success",
@@ -48,7 +52,6 @@ __all__ = [
     "per_query",
     "precision_at",
     "precision_recall_curve",
-    "query_blocks",
     "random_ranking",
     "ranked_relevance",
     "recall_at",

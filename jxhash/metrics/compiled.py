@@ -15,6 +15,8 @@ import numba
 import numpy as np
 from numba.extending import intrinsic
 
+from jxhash import codes as codes_lib
+
 # A tile's keys stay in the first-level cache.
 _TILE = 2048
 # Below this many pairs a second thread costs more than it saves.
@@ -142,14 +144,17 @@ def count(query: Any, database: Any, num_bits: int, top_level: int) -> np.ndarra
     """
     num_queries, num_items = len(query.codes), len(database.codes)
     counts = np.zeros((num_queries, (top_level + 1) * (num_bits + 1)), np.int32)
-    codes = _words(query.codes), np.ascontiguousarray(_words(database.codes).T)
+    codes = codes_lib.words(query.codes), np.ascontiguousarray(codes_lib.words(database.codes).T)
     if query.labels.ndim == 1:
         labels = np.ascontiguousarray(query.labels), np.ascontiguousarray(database.labels)
 
         def count_part(part: slice) -> None:
             _count_same_class(counts[part], codes[0][part], codes[1], labels[0][part], labels[1])
     else:
-        labels = _words(query.labels), np.ascontiguousarray(_words(database.labels).T)
+        labels = (
+            codes_lib.words(query.labels),
+            np.ascontiguousarray(codes_lib.words(database.labels).T),
+        )
         top = np.uint64(top_level)
 
         def count_part(part: slice) -> None:
@@ -157,11 +162,6 @@ def count(query: Any, database: Any, num_bits: int, top_level: int) -> np.ndarra
 
     _in_threads(count_part, num_queries, num_items)
     return counts.reshape(num_queries, top_level + 1, num_bits + 1)
-
-
-def _words(packed: np.ndarray) -> np.ndarray:
-    padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
-    return np.ascontiguousarray(padded).view(np.uint64)
 
 
 def _in_threads(task: Callable[[slice], None], num_queries: int, num_items: int) -> None:

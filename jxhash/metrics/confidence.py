@@ -1,5 +1,6 @@
 """How sure a mean over queries is, and whether two methods differ on the same queries."""
 
+import operator
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -52,8 +53,8 @@ def bootstrap_interval(
       seed: of the draws.
 
     Raises:
-      ValueError: the values are not a vector of finite numbers, or the confidence is not within
-        (0, 1).
+      ValueError: the values are not a vector of finite numbers, the confidence is not within
+        (0, 1), or there are no resamples.
 
     >>> bootstrap_interval(np.array([0.5, 0.5, 0.5]))
     Interval(mean=0.5, low=0.5, high=0.5)
@@ -61,6 +62,8 @@ def bootstrap_interval(
     values = _checked(values)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is within (0, 1), not {confidence}")
+    if operator.index(resamples) < 1:
+        raise ValueError(f"resamples is at least 1, not {resamples}")
     rng = np.random.default_rng(seed)
     means = np.concatenate(
         [
@@ -95,8 +98,8 @@ def paired_comparison(
       seed: of the draws.
 
     Raises:
-      ValueError: the values are not vectors of finite numbers of one length, or the confidence is
-        not within (0, 1).
+      ValueError: the values are not vectors of finite numbers of one length, the confidence is not
+        within (0, 1), or there are no resamples.
 
     >>> paired_comparison(np.array([0.5, 0.7]), np.array([0.5, 0.7])).p_value
     1.0

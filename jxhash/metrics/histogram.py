@@ -15,14 +15,16 @@ import numpy as np
 
 from jxhash import codes as codes_lib
 from jxhash import parallel
+from jxhash.metrics.labels import check_labels, packed_labels
 
 Array = jax.Array | np.ndarray
 
 # Blocks of pairs that the JAX form holds at a time: 4 MB of keys.
 _QUERY_BLOCK = 64
 _DATABASE_BLOCK = 16384
-# 2^s is finite in float32; items that share more labels than this count as sharing so many.
-_MOST_SHARED = 126
+# The sum of 2^s over as many items as an int32 counts is finite in float32; items that share more
+# labels than this count as sharing so many.
+_MOST_SHARED = 96
 
 
 class Histogram(NamedTuple):
@@ -43,6 +45,12 @@ class Histogram(NamedTuple):
     relevant: Array
     gains: Array
     levels: Array
+
+
+class Ranking(Histogram):
+    """A Histogram whose groups are ranks and no distances, so that nothing is within a radius."""
+
+    __slots__ = ()
 
 
 class _Rows(NamedTuple):
@@ -101,10 +109,12 @@ def distance_histogram(
         for array in arrays
     )
     num_bits = _check_codes(query_codes, database_codes, num_bits)
-    _check_labels(query_codes, query_labels, database_codes, database_labels)
+    _check_rows(query_codes, query_labels, "query")
+    _check_rows(database_codes, database_labels, "database")
+    check_labels(query_labels, database_labels)
     if not traced:
-        _check_values(query_codes, query_labels, "query")
-        _check_values(database_codes, database_labels, "database")
+        _check_values(query_codes, "query")
+        _check_values(database_codes, "database")
 
     query, database = _packed(
         _Rows(query_codes, query_labels), _Rows(database_codes, database_labels), num_bits
@@ -126,7 +136,7 @@ def block_histogram(distances: Array, relevance: Array, *, max_distance: int) ->
     Args:
       distances: [q, n] whole numbers in 0 .. max_distance, any real dtype.
       relevance: [q, n] whole numbers: how relevant an item is (for multi-hot labels the number
-        that is shared), 0 if not at all, at most 126; bool is 0 and 1.
+        that is shared), 0 if not at all, at most 96; bool is 0 and 1.
       max_distance: the largest possible distance.
 
     Returns:
@@ -141,7 +151,8 @@ def block_histogram(distances: Array, relevance: Array, *, max_distance: int) ->
     ([[1, 0, 2]], [[1, 0, 1]])
     """
     distances, relevance = np.asarray(distances), whole_relevance(distances, relevance)
-    keys = distances.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        keys = distances.astype(np.int64)
     if not np.all((keys == distances) & (keys >= 0) & (keys <= max_distance)):
         raise ValueError(f"distances are whole numbers from 0 to max_distance={max_distance}")
     return count_groups(keys, relevance, max_distance + 1)
@@ -156,10 +167,16 @@ def join(histograms: Sequence[Histogram]) -> Histogram:
     Returns:
       One Histogram with the queries of all.
 
+    Raises:
+      ValueError: there are none, or they have different numbers of groups.
+
     >>> found = block_histogram(np.array([[0, 1, 1]]), np.array([[1, 0, 0]]), max_distance=1)
     >>> join([found, found]).retrieved.tolist()
     [[1, 2], [1, 2]]
     """
+    kinds = {(type(histogram), histogram.retrieved.shape[1]) for histogram in histograms}
+    if len(kinds) != 1:
+        raise ValueError("histograms to join are some, of one kind and one number of groups")
     width = max(histogram.levels.shape[1] for histogram in histograms)
     levels = [
         np.pad(histogram.levels, ((0, 0), (0, width - histogram.levels.shape[1])))
@@ -172,7 +189,7 @@ def join(histograms: Sequence[Histogram]) -> Histogram:
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-def random_ranking(histogram: Histogram) -> Histogram:
+def random_ranking(histogram: Histogram) -> Ranking:
     """Puts all items of the database into one tied group: what a random ranking would find.
 
     Every measure of positions (not of radii) read from the result is that measure's exact expected
@@ -182,16 +199,17 @@ def random_ranking(histogram: Histogram) -> Histogram:
       histogram: what any ranking of the same database found.
 
     Returns:
-      A Histogram with one group.
+      A Ranking with one group.
 
     >>> found = block_histogram(np.array([[0, 1, 1]]), np.array([[1, 0, 0]]), max_distance=1)
     >>> random_ranking(found).retrieved.tolist(), random_ranking(found).relevant.tolist()
     ([[3]], [[1]])
     """
-    return histogram._replace(
+    return Ranking(
         retrieved=histogram.retrieved.sum(axis=1, keepdims=True),
         relevant=histogram.relevant.sum(axis=1, keepdims=True),
         gains=histogram.gains.sum(axis=1, keepdims=True),
+        levels=histogram.levels,
     )
 
 
@@ -218,71 +236,29 @@ def _check_codes(query_codes: Array, database_codes: Array, num_bits: int | None
     for side, codes in (("query", query_codes), ("database", database_codes)):
         if codes.ndim != 2 or codes.size == 0:
             raise ValueError(f"{side} codes are a matrix with rows, not of shape {codes.shape}")
-    packed = (query_codes.dtype == np.uint8, database_codes.dtype == np.uint8)
-    if any(packed) != all(packed):
-        raise TypeError(
-            "either both sides are packed (uint8) or none: "
-            f"{query_codes.dtype} (query) and {database_codes.dtype} (database)"
-        )
-    width = query_codes.shape[1]
-    if width != database_codes.shape[1]:
-        raise ValueError(
-            f"codes have one length: {width} (query) and {database_codes.shape[1]} (database) "
-            f"{'bytes' if all(packed) else 'bits'}"
-        )
-    if not all(packed):
-        if num_bits not in (None, width):
-            raise ValueError(f"num_bits={num_bits}, but the codes have {width} bits")
-        return width
-    if num_bits is None:
+    if num_bits is None and query_codes.dtype == database_codes.dtype == np.uint8:
         raise ValueError("uint8 codes are packed: pass their length as num_bits")
-    if -(-num_bits // 8) != width:
-        raise ValueError(f"num_bits={num_bits} takes {-(-num_bits // 8)} bytes a code, not {width}")
-    return num_bits
+    return codes_lib.common_length(query_codes, database_codes, num_bits)
 
 
-def _check_labels(
-    query_codes: Array, query_labels: Array, database_codes: Array, database_labels: Array
-) -> None:
-    for side, codes, labels in (
-        ("query", query_codes, query_labels),
-        ("database", database_codes, database_labels),
-    ):
-        if labels.ndim not in (1, 2) or labels.shape[0] != codes.shape[0] or labels.size == 0:
-            raise ValueError(
-                f"{codes.shape[0]} {side} codes need as many rows of multi-hot labels "
-                f"or class ids, not {labels.shape}"
-            )
-        if labels.ndim == 1 and not jnp.issubdtype(labels.dtype, jnp.integer):
-            raise TypeError(f"class ids are integers; the {side} labels are {labels.dtype}")
-    if query_labels.shape[1:] != database_labels.shape[1:]:
+def _check_rows(codes: Array, labels: Array, side: str) -> None:
+    if labels.shape[:1] != codes.shape[:1]:
         raise ValueError(
-            "labels are over the same classes on both sides, "
-            f"not {query_labels.shape} (query) and {database_labels.shape} (database)"
+            f"{codes.shape[0]} {side} codes need as many rows of multi-hot labels "
+            f"or class ids, not {labels.shape}"
         )
 
 
-def _check_values(codes: Array, labels: Array, side: str) -> None:
-    if codes.dtype != np.uint8 and not _holds(_are_codes, codes):
-        raise ValueError(f"{side} codes hold more than -1 and +1: pass them through codes.sign")
-    if labels.ndim == 2 and labels.dtype != bool and not _holds(_are_labels, labels):
-        raise ValueError(f"{side} labels are multi-hot, but hold a negative value or NaN")
-
-
-def _are_codes(array: Array) -> Array:
-    return (abs(array) == 1).all()
-
-
-def _are_labels(array: Array) -> Array:
-    return (array >= 0).all()
-
-
-def _holds(condition: Callable[[Array], Array], array: Array) -> bool:
-    if isinstance(array, jax.Array):
-        return bool(jax.jit(condition)(array))
-    # In blocks, so that nothing as large as the array itself is held.
-    starts = range(0, len(array), _DATABASE_BLOCK)
-    return all(condition(array[start : start + _DATABASE_BLOCK]) for start in starts)
+def _check_values(codes: Array, side: str) -> None:
+    are_bits = codes.dtype == bool
+    if codes.dtype == np.uint8 or (not are_bits and codes_lib.all_among((-1, 1), codes)):
+        return
+    # The sign of a 0 is +1, so that codes of 0 and 1 would become all the same.
+    if are_bits or codes_lib.all_among((0, 1), codes):
+        raise ValueError(
+            f"{side} codes hold 0 and 1 for -1 and +1: take 2 * bits - 1, or pack the bits"
+        )
+    raise ValueError(f"{side} codes hold more than -1 and +1: pass them through codes.sign")
 
 
 def _packed(query: _Rows, database: _Rows, num_bits: int) -> tuple[_Rows, _Rows]:
@@ -293,32 +269,8 @@ def _packed(query: _Rows, database: _Rows, num_bits: int) -> tuple[_Rows, _Rows]
         query_codes, database_codes = query_codes & used, database_codes & used
     else:
         query_codes, database_codes = codes_lib.pack(query_codes), codes_lib.pack(database_codes)
-    if query.labels.ndim == 2:
-        labels = codes_lib.pack(query.labels), codes_lib.pack(database.labels)
-    else:
-        labels = _class_ids(query.labels, database.labels)
+    labels = packed_labels(query.labels, database.labels)
     return _Rows(query_codes, labels[0]), _Rows(database_codes, labels[1])
-
-
-def _class_ids(query_ids: Array, database_ids: Array) -> tuple[Array, Array]:
-    """The ids as int32; those that are wider, such as the numbers of pictures, are renumbered."""
-    if all(np.can_cast(ids.dtype, np.int32) for ids in (query_ids, database_ids)):
-        return query_ids.astype(np.int32), database_ids.astype(np.int32)
-    if isinstance(query_ids, jax.core.Tracer) or isinstance(database_ids, jax.core.Tracer):
-        raise TypeError(
-            "class ids in a transformed function are int32, "
-            f"not {query_ids.dtype} and {database_ids.dtype}"
-        )
-    query_ids, database_ids = np.asarray(query_ids), np.asarray(database_ids)
-    known = np.unique(database_ids[database_ids >= 0])
-    if len(known) == 0:
-        return np.full(query_ids.shape, -1, np.int32), np.full(database_ids.shape, -1, np.int32)
-    return _number_among(known, query_ids), _number_among(known, database_ids)
-
-
-def _number_among(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return np.where(known[place] == ids, place, -1).astype(np.int32)
 
 
 def _top_level(query: _Rows, database: _Rows) -> int:
@@ -369,8 +321,10 @@ def _count(
     """The counts int32 [q, S + 1, K + 1] in JAX, block by block."""
     num_queries, num_items = query.codes.shape[0], database.codes.shape[0]
     num_keys = (top_level + 1) * (num_bits + 1)
-    query = _Rows(*map(_words, query))
-    database = _Rows(*map(_words, database))
+    query, database = (
+        _Rows(codes_lib.words(jnp.asarray(codes)), _words_or_ids(jnp.asarray(labels)))
+        for codes, labels in (query, database)
+    )
     present = jnp.broadcast_to(present, num_items)
     queries = jax.tree.map(lambda x: _blocks(x, -(-num_queries // _QUERY_BLOCK)), query)
     items = jax.tree.map(
@@ -379,7 +333,7 @@ def _count(
 
     def count_block(queries: _Rows, items: tuple[_Rows, jax.Array]) -> jax.Array:
         rows, present = items
-        distances = _set_bits(jnp.bitwise_xor, queries.codes, rows.codes)
+        distances = codes_lib.set_bits(jnp.bitwise_xor, queries.codes, rows.codes)
         shared = _shared(queries.labels, rows.labels)
         keys = distances + (num_bits + 1) * jnp.minimum(shared, top_level)
         return _count_keys(jnp.where(present[None], keys, num_keys), num_keys)
@@ -398,27 +352,15 @@ def _blocks(array: Array, number: int) -> Array:
     return _xp(array).pad(array, padding).reshape(number, length, *array.shape[1:])
 
 
-def _words(array: Array) -> jax.Array:
-    """Bytes [rows, b] as uint32 [rows, ceil(b / 4)], zeros at the end; class ids as they are."""
-    if array.ndim == 1:
-        return jnp.asarray(array)
-    padded = jnp.pad(array, ((0, 0), (0, -array.shape[1] % 4)))
-    return jax.lax.bitcast_convert_type(padded.reshape(padded.shape[0], -1, 4), jnp.uint32)
+def _words_or_ids(labels: jax.Array) -> jax.Array:
+    return labels if labels.ndim == 1 else codes_lib.words(labels)
 
 
 def _shared(query_labels: jax.Array, database_labels: jax.Array) -> jax.Array:
     if query_labels.ndim == 2:
-        return _set_bits(jnp.bitwise_and, query_labels, database_labels)
+        return codes_lib.set_bits(jnp.bitwise_and, query_labels, database_labels)
     same = query_labels[:, None] == database_labels[None, :]
     return (same & (query_labels >= 0)[:, None]).astype(jnp.int32)
-
-
-def _set_bits(combine: Callable, a: jax.Array, b: jax.Array) -> jax.Array:
-    """The bits set in the combination of each row of `a` with each of `b`, int32 [m, n]."""
-    return sum(
-        jax.lax.population_count(combine(a[:, word, None], b[None, :, word])).astype(jnp.int32)
-        for word in range(a.shape[1])
-    )
 
 
 def _count_keys(keys: jax.Array, num_keys: int) -> jax.Array:
@@ -443,21 +385,22 @@ def _count_by_comparison(keys: jax.Array, num_keys: int) -> jax.Array:
 
 
 def whole_relevance(distances: Array, relevance: Array) -> np.ndarray:
-    """Relevance as int64, after a check that it is a matrix of whole numbers like the distances."""
+    """Relevance as uint8, after a check that it is a matrix of whole numbers like the distances."""
     relevance = np.asarray(relevance)
     if relevance.ndim != 2 or relevance.size == 0 or np.shape(distances) != relevance.shape:
         raise ValueError(
             "distances and relevance are matrices of one shape with rows, "
             f"not {np.shape(distances)} and {relevance.shape}"
         )
-    whole = relevance.astype(np.int64)
-    if not np.all((whole == relevance) & (whole >= 0) & (whole <= _MOST_SHARED)):
+    with np.errstate(invalid="ignore"):
+        whole = relevance.astype(np.uint8)
+    if not np.all((whole == relevance) & (whole <= _MOST_SHARED)):
         raise ValueError(f"relevance is in whole numbers from 0 to {_MOST_SHARED}")
     return whole
 
 
 def count_groups(groups: np.ndarray, relevance: np.ndarray, num_groups: int) -> Histogram:
-    """The Histogram of items whose group [q, n] and relevance [q, n] are known, both int64."""
+    """The Histogram of items whose group, int64 [q, n], and relevance, uint8 [q, n], are known."""
     rows = np.arange(len(groups))[:, None]
     worth = 2.0 ** np.arange(max(1, relevance.max()) + 1) - 1
     cells = (rows * num_groups + groups).ravel()

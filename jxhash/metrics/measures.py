@@ -166,7 +166,8 @@ def precision_recall_curve(
       A PrecisionRecall of K + 1 points.
 
     Raises:
-      ValueError: an option is unknown, or a query has nothing relevant and `empty` is "error".
+      ValueError: an option is unknown, the histogram is a ranking, or a query has nothing relevant
+        and `empty` is "error".
 
     >>> h = Histogram(np.array([[1, 2]]), np.array([[1, 1]]), np.array([[1.0, 1]]), None)
     >>> curve = precision_recall_curve(h)
@@ -175,6 +176,8 @@ def precision_recall_curve(
     """
     if average not in ("queries", "pairs"):
         raise ValueError(f'average is "queries" or "pairs", not {average!r}')
+    per_query.require_distances(histogram)
+    histogram = per_query.on_host(histogram)
     counted = _counted(per_query.answerable(histogram), empty)
     hits = np.cumsum(histogram.relevant, axis=1, dtype=np.int64)[counted]
     retrieved = np.cumsum(histogram.retrieved, axis=1, dtype=np.int64)[counted]

@@ -8,14 +8,23 @@ on the host: a float32 difference of harmonic numbers is wrong by 1e-4 at 100,00
 Notation: a group of n items, r of them relevant, follows N items of which R are relevant.
 """
 
+import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import special
 
-from jxhash.metrics.histogram import Histogram
+from jxhash.metrics.histogram import Histogram, Ranking
+
+# Possible numbers of hits that are looked at together, which stay in the cache.
+_TERMS = 1 << 16
 
 DENOMINATORS = ("min(k, relevant)", "relevant", "retrieved relevant")
+
+
+def on_host(histogram: Histogram) -> Histogram:
+    """The histogram in numpy, whose sums are exact where those of jax overflow or round."""
+    return histogram._make(None if part is None else np.asarray(part) for part in histogram)
 
 
 def answerable(histogram: Histogram) -> np.ndarray:
@@ -57,7 +66,8 @@ def average_precision(
     """
     if denominator not in DENOMINATORS:
         raise ValueError(f"denominator is one of {DENOMINATORS}, not {denominator!r}")
-    histogram, cut = _on_host(histogram), _cut(histogram, top_k)
+    histogram = on_host(histogram)
+    cut = _cut(histogram, top_k)
     if denominator == "retrieved relevant":
         return _precision_over_hits(histogram, cut)
     total = histogram.relevant.sum(axis=1)
@@ -86,14 +96,13 @@ def first_relevant_precision(histogram: Histogram, top_k: int) -> np.ndarray:
     >>> first_relevant_precision(Histogram(ones, relevant, relevant, None), 2).tolist()
     [0.75]
     """
-    histogram, cut = _on_host(histogram), _cut(histogram, top_k)
-    if histogram.retrieved.max() > 1:
+    histogram = on_host(histogram)
+    cut = _cut(histogram, top_k)
+    if not (histogram.retrieved == 1).all():
         raise ValueError('ties have no order here: use ranked_relevance(ties="database_order")')
-    hits = np.cumsum(histogram.relevant, axis=1)
-    positions = np.cumsum(histogram.retrieved, axis=1)
-    precision = _ratio(histogram.relevant * hits, positions)
-    total = np.minimum(hits[:, -1], cut)
-    return _ratio(np.sum(precision * (hits <= cut), axis=1), total)
+    first = np.cumsum(histogram.relevant, axis=1) <= cut
+    total = np.minimum(histogram.relevant.sum(axis=1), cut)
+    return _ratio(np.sum(_precision_at_items(histogram.relevant) * first, axis=1), total)
 
 
 def precision_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
@@ -109,7 +118,7 @@ def precision_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
     Raises:
       ValueError: a k is not within the database.
     """
-    return _hits(histogram, ks) / np.asarray(ks, float)
+    return _hits(on_host(histogram), ks) / np.asarray(ks, float)
 
 
 def recall_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
@@ -125,6 +134,7 @@ def recall_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
     Raises:
       ValueError: a k is not within the database.
     """
+    histogram = on_host(histogram)
     return _ratio(_hits(histogram, ks), histogram.relevant.sum(axis=1)[:, None])
 
 
@@ -151,7 +161,7 @@ def hit_rate_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
     """
     rates = [
         np.where(before > 0, 1.0, 1 - np.exp(_log_missed(size, relevant, seen)))
-        for size, relevant, before, seen in _last_groups(histogram, ks)
+        for size, relevant, before, seen in _last_groups(on_host(histogram), ks)
     ]
     return np.stack(rates, axis=1)
 
@@ -167,9 +177,9 @@ def lookup_precision(histogram: Histogram, radius: int = 2) -> np.ndarray:
       float64 [q].
 
     Raises:
-      ValueError: the radius is not a distance of the histogram.
+      ValueError: the radius is not a distance of the histogram, or that is a ranking.
     """
-    retrieved, relevant = _within(histogram, radius)
+    retrieved, relevant = _within(on_host(histogram), radius)
     return _ratio(relevant, retrieved)
 
 
@@ -184,8 +194,9 @@ def lookup_recall(histogram: Histogram, radius: int = 2) -> np.ndarray:
       float64 [q], 0 for a query without a relevant item.
 
     Raises:
-      ValueError: the radius is not a distance of the histogram.
+      ValueError: the radius is not a distance of the histogram, or that is a ranking.
     """
+    histogram = on_host(histogram)
     return _ratio(_within(histogram, radius)[1], histogram.relevant.sum(axis=1))
 
 
@@ -200,9 +211,9 @@ def lookup_success(histogram: Histogram, radius: int = 2) -> np.ndarray:
       float64 [q], 0 or 1.
 
     Raises:
-      ValueError: the radius is not a distance of the histogram.
+      ValueError: the radius is not a distance of the histogram, or that is a ranking.
     """
-    return (_within(histogram, radius)[1] > 0).astype(np.float64)
+    return (_within(on_host(histogram), radius)[1] > 0).astype(np.float64)
 
 
 def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
@@ -221,13 +232,16 @@ def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
       float64 [q], 0 for a query without a relevant item.
 
     Raises:
-      ValueError: `top_k` is not within the database.
+      ValueError: `top_k` is not within the database, or the histogram has no levels.
 
     >>> h = Histogram(*map(np.array, ([[1, 1]], [[0, 1]], [[0.0, 1]], [[1, 1]])))
     >>> ndcg(h).round(4).tolist()
     [0.6309]
     """
-    histogram, cut = _on_host(histogram), _cut(histogram, top_k)
+    histogram = on_host(histogram)
+    if histogram.levels is None:
+        raise ValueError("this histogram has no levels, of which the ideal ranking is made")
+    cut = _cut(histogram, top_k)
     discounts = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(2, cut + 2)))])
     before, after = _cut_groups(histogram.retrieved, cut)
     gains = _ratio(histogram.gains, histogram.retrieved)
@@ -238,25 +252,34 @@ def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
     return _ratio(found, (discounts[after] - discounts[before]) @ worth)
 
 
-def _on_host(histogram: Histogram) -> Histogram:
-    return Histogram(*(None if part is None else np.asarray(part) for part in histogram))
+def require_distances(histogram: Histogram) -> None:
+    """Refuses a ranking, in which no radius has a meaning."""
+    if isinstance(histogram, Ranking):
+        raise ValueError("a ranking has ranks and no distances, and so nothing within a radius")
+
+
+def _whole(name: str, number: int) -> int:
+    try:
+        return operator.index(number)
+    except TypeError as error:
+        raise TypeError(f"{name} is a whole number, not {number!r}") from error
 
 
 def _cut(histogram: Histogram, top_k: int | None) -> int:
     size = int(histogram.retrieved[0].sum())
     if top_k is None:
         return size
-    if not 1 <= top_k <= size:
+    if not 1 <= _whole("k", top_k) <= size:
         raise ValueError(f"k={top_k} is not within the database of {size} items")
     return int(top_k)
 
 
 def _within(histogram: Histogram, radius: int) -> tuple[np.ndarray, np.ndarray]:
     """The items and the relevant items within a radius, both [q]."""
+    require_distances(histogram)
     last = histogram.retrieved.shape[1] - 1
-    if not 0 <= radius <= last:
+    if not 0 <= _whole("radius", radius) <= last:
         raise ValueError(f"radius={radius} is not among the distances 0 to {last}")
-    histogram = _on_host(histogram)
     within = slice(radius + 1)
     return histogram.retrieved[:, within].sum(axis=1), histogram.relevant[:, within].sum(axis=1)
 
@@ -277,10 +300,11 @@ def _last_groups(
     histogram: Histogram, ks: Sequence[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """For each k the group in which it falls, for each query: n, r, R and the items up to k."""
-    histogram = _on_host(histogram)
     rows = np.arange(len(histogram.retrieved))
     after = np.cumsum(histogram.retrieved, axis=1, dtype=np.int64)
     found = np.cumsum(histogram.relevant, axis=1, dtype=np.int64)
+    if len(ks) == 0:
+        raise ValueError("ks holds no number of positions")
     for k in ks:
         group = np.argmax(after >= _cut(histogram, k), axis=1)
         size, relevant = histogram.retrieved[rows, group], histogram.relevant[rows, group]
@@ -298,6 +322,8 @@ def _hits(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
 
 def _summed_precision(histogram: Histogram, cut: int) -> np.ndarray:
     """The expected sum of precisions at the relevant items of each group, up to the cut."""
+    if (histogram.retrieved == 1).all():
+        return _precision_at_items(histogram.relevant[:, :cut])
     before, after = _cut_groups(histogram.retrieved, cut)
     relevant_before = np.cumsum(histogram.relevant, axis=1) - histogram.relevant
     return _group_precision(
@@ -308,6 +334,11 @@ def _summed_precision(histogram: Histogram, cut: int) -> np.ndarray:
         after - before,
         _harmonic_numbers(cut),
     )
+
+
+def _precision_at_items(relevant: np.ndarray) -> np.ndarray:
+    """The precision at each relevant item, 0 at others, where every group is one item."""
+    return relevant * (np.cumsum(relevant, axis=1) / np.arange(1, relevant.shape[1] + 1))
 
 
 def _group_precision(
@@ -341,20 +372,34 @@ def _precision_over_hits(histogram: Histogram, cut: int) -> np.ndarray:
     """
     harmonic = _harmonic_numbers(cut)
     before, after = _cut_groups(histogram.retrieved, cut)
-    last = np.argmax(after == cut, axis=1)
-    sums = _summed_precision(histogram, cut)
+    rows, last = np.arange(len(after)), np.argmax(after == cut, axis=1)
+    size, relevant = (
+        part[rows, last].astype(np.int64) for part in (histogram.retrieved, histogram.relevant)
+    )
+    start, seen = before[rows, last], cut - before[rows, last]
+    summed, found = (
+        np.sum(part * (np.arange(part.shape[1]) < last[:, None]), axis=1)
+        for part in (_summed_precision(histogram, cut), histogram.relevant)
+    )
+    least, most = np.maximum(0, seen - size + relevant), np.minimum(relevant, seen)
+    numbers, spare = most - least + 1, size - relevant
+    log_factorial = special.gammaln(np.arange(size.max() + 1) + 1.0)
     values = np.empty(len(last))
-    for query, group in enumerate(last):
-        size = histogram.retrieved[query, group].astype(np.int64)
-        relevant = histogram.relevant[query, group].astype(np.int64)
-        start, seen = before[query, group], cut - before[query, group]
-        found = histogram.relevant[query, :group].sum()
-        hits = np.arange(max(0, seen - size + relevant), min(relevant, seen) + 1)
-        final = _group_precision(seen, hits, start, found, seen, harmonic)
-        log_weights = _log_binomial(relevant, hits) + _log_binomial(size - relevant, seen - hits)
-        weights = np.exp(log_weights - log_weights.max())
-        ratios = _ratio(sums[query, :group].sum() + final, found + hits)
-        values[query] = weights @ ratios / weights.sum()
+    # All possible numbers of hits of some queries after each other.
+    for some in np.array_split(rows, min(len(rows), 1 + numbers.sum() // _TERMS)):
+        query, firsts = np.repeat(some, numbers[some]), np.cumsum(numbers[some]) - numbers[some]
+        hits = np.arange(len(query)) + np.repeat(least[some] - firsts, numbers[some])
+        final = _group_precision(
+            seen[query], hits, start[query], found[query], seen[query], harmonic
+        )
+        # C(r, h) C(n - r, m - h) but for factors that all numbers of hits of a query have.
+        missed = seen[query] - hits
+        log_weights = -log_factorial[np.stack([hits, relevant[query] - hits])].sum(axis=0)
+        log_weights -= log_factorial[np.stack([missed, spare[query] - missed])].sum(axis=0)
+        largest = np.maximum.reduceat(log_weights, firsts)
+        weights = np.exp(log_weights - np.repeat(largest, numbers[some]))
+        ratios = _ratio(summed[query] + final, found[query] + hits)
+        values[some] = np.add.reduceat(weights * ratios, firsts) / np.add.reduceat(weights, firsts)
     return values
 
 
@@ -367,7 +412,3 @@ def _log_missed(sizes: np.ndarray, relevant: np.ndarray, seen: np.ndarray) -> np
         special.gammaln(sizes - seen + 1.0) - special.gammaln(spared + 1.0)
     )
     return np.where(possible, log, -np.inf)
-
-
-def _log_binomial(n: np.ndarray, k: np.ndarray) -> np.ndarray:
-    return special.gammaln(n + 1.0) - special.gammaln(k + 1.0) - special.gammaln(n - k + 1.0)

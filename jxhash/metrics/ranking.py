@@ -5,11 +5,12 @@ measure of positions reads it the same way. It is as wide as the database, and t
 block of queries at a time.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from jxhash.metrics.histogram import Histogram, count_groups, whole_relevance
+from jxhash.metrics.histogram import Histogram, Ranking, count_groups, whole_relevance
 
 TIES = ("expected", "database_order")
 
@@ -19,21 +20,20 @@ _PAIRS_A_BLOCK = 1 << 21
 
 def ranked_relevance(
     distances: np.ndarray, relevance: np.ndarray, *, ties: str = "expected"
-) -> Histogram:
+) -> Ranking:
     """Ranks the items of each query by any distance, nearest first.
 
     Args:
       distances: [q, n] real-valued distances of any dtype; infinite ones rank last.
       relevance: [q, n] whole numbers: how relevant an item is (for multi-hot labels the number
-        that is shared), 0 if not at all, at most 126; bool is 0 and 1.
+        that is shared), 0 if not at all, at most 96; bool is 0 and 1.
       ties: what becomes of items at exactly the same distance: "expected" keeps them as one group,
         over whose orders measures are expectations; "database_order" puts them in the order of the
         database, as published code with a stable sort does.
 
     Returns:
-      A Histogram in numpy of as many groups as the query with the most has, the others followed by
-      groups without items. Its groups are ranks, not distances: measures within a radius have no
-      meaning here.
+      A Ranking in numpy of as many groups as the query with the most has, the others followed by
+      groups without items: a Histogram of ranks, which measures within a radius refuse.
 
     Raises:
       ValueError: shapes do not fit, there is nothing in them, a distance is NaN, relevance is not
@@ -52,45 +52,25 @@ def ranked_relevance(
         raise ValueError(f"{np.isnan(distances).sum()} distances are NaN")
     if ties == "database_order":
         order = np.argsort(_narrowed(distances), axis=1, kind="stable")
-        ranks = np.broadcast_to(np.arange(order.shape[1]), order.shape)
-    else:
-        order = np.argsort(distances, axis=1)
-        ordered = np.take_along_axis(distances, order, axis=1)
-        ranks = np.zeros(order.shape, np.int64)
-        np.cumsum(ordered[:, 1:] != ordered[:, :-1], axis=1, out=ranks[:, 1:])
+        return _one_each(np.take_along_axis(relevance, order, axis=1))
+    order = np.argsort(distances, axis=1)
+    ordered = np.take_along_axis(distances, order, axis=1)
+    ranks = np.zeros(order.shape, np.int64)
+    np.cumsum(ordered[:, 1:] != ordered[:, :-1], axis=1, out=ranks[:, 1:])
     ordered_relevance = np.take_along_axis(relevance, order, axis=1)
-    return count_groups(ranks, ordered_relevance, int(ranks[:, -1].max()) + 1)
+    return Ranking(*count_groups(ranks, ordered_relevance, int(ranks[:, -1].max()) + 1))
 
 
-def shared_labels(query_labels: np.ndarray, database_labels: np.ndarray) -> np.ndarray:
-    """Counts the labels that each query shares with each item: graded relevance.
-
-    Args:
-      query_labels: [q, C] multi-hot labels of any real or bool dtype (positive: has the label), or
-        class ids [q], where a negative id means no label.
-      database_labels: [n, C] or [n], in the same form.
-
-    Returns:
-      int32 [q, n].
-
-    Raises:
-      ValueError: the two are not labels over the same classes.
-
-    >>> shared_labels(np.array([[1, 1, 0]]), np.array([[1, 1, 1], [0, 0, 1]])).tolist()
-    [[2, 0]]
-    """
-    query_labels, database_labels = np.asarray(query_labels), np.asarray(database_labels)
-    if query_labels.ndim not in (1, 2) or query_labels.shape[1:] != database_labels.shape[1:]:
-        raise ValueError(
-            "labels are multi-hot over the same classes or class ids, "
-            f"not {query_labels.shape} and {database_labels.shape}"
-        )
-    if query_labels.ndim == 1:
-        same = query_labels[:, None] == database_labels[None, :]
-        return (same & (query_labels >= 0)[:, None]).astype(np.int32)
-    # float32 products run on the fast path and are exact for such small counts.
-    shared = (query_labels > 0).astype(np.float32) @ (database_labels > 0).T.astype(np.float32)
-    return shared.astype(np.int32)
+def _one_each(relevance: np.ndarray) -> Ranking:
+    """The ranking without ties of items whose relevance, uint8 [q, n], stands in order."""
+    worth = 2.0 ** np.arange(max(1, relevance.max()) + 1) - 1
+    levels = [np.count_nonzero(relevance == level, axis=1) for level in range(len(worth))]
+    return Ranking(
+        retrieved=np.broadcast_to(np.int32(1), relevance.shape),
+        relevant=(relevance > 0).astype(np.int32),
+        gains=worth[relevance],
+        levels=np.stack(levels, axis=1).astype(np.int32),
+    )
 
 
 def query_blocks(num_queries: int, num_items: int) -> Iterator[slice]:
@@ -128,7 +108,8 @@ def measure_ranking(
       For each measure its values [q] or [q, ...].
 
     Raises:
-      ValueError: as `ranked_relevance`.
+      ValueError: as `ranked_relevance`; or a number is below 1, or not that of the rows or columns
+        that come.
 
     >>> from jxhash.metrics import per_query
     >>> matrix = np.array([[0.1, 0.2], [0.2, 0.1]])
@@ -138,17 +119,31 @@ def measure_ranking(
     >>> found["MAP"].tolist()
     [1.0, 1.0]
     """
+    if operator.index(num_queries) < 1 or operator.index(num_items) < 1:
+        raise ValueError(f"{num_queries} queries over {num_items} items are no rankings")
     found = {name: [] for name in measures}
     for block in query_blocks(num_queries, num_items):
-        ranking = ranked_relevance(distances(block), relevance(block), ties=ties)
+        ranking = ranked_relevance(
+            _of_block(distances, block, num_items), relevance(block), ties=ties
+        )
         for name, measure in measures.items():
             found[name].append(measure(ranking))
     return {name: np.concatenate(values) for name, values in found.items()}
 
 
+def _of_block(distances: Callable[[slice], np.ndarray], block: slice, num_items: int) -> np.ndarray:
+    found, expected = distances(block), (block.stop - block.start, num_items)
+    if np.shape(found) != expected:
+        raise ValueError(
+            f"distances of the queries {block.start} to {block.stop - 1} are of shape {expected}, "
+            f"not {np.shape(found)}"
+        )
+    return found
+
+
 def _narrowed(distances: np.ndarray) -> np.ndarray:
-    """Whole numbers that fit into 16 bits as such: their stable sort is linear."""
-    is_whole = np.issubdtype(distances.dtype, np.integer)
-    if is_whole and distances.min() >= 0 and distances.max() < 1 << 16:
-        return distances.astype(np.uint16)
-    return distances
+    """Whole numbers that fit into 8 or 16 bits as such: their stable sort is linear."""
+    if not np.issubdtype(distances.dtype, np.integer) or distances.min() < 0:
+        return distances
+    dtype = np.min_scalar_type(distances.max())
+    return distances.astype(dtype) if dtype.itemsize <= 2 else distances
