@@ -1,7 +1,5 @@
 """Runs a table of the README over its seeds, prints it, and keeps it as JSON.
 
-    python experiments/tables.py dcmh-clipart
-    python experiments/tables.py dcmh-wikipedia --data_dir=FOLDER
     python experiments/tables.py thn
 
 Every run is a run of `jxhash.main` in a folder of its own below --runs, so a table that was stopped
@@ -45,12 +43,6 @@ class Table(NamedTuple):
 
 
 TABLES = {
-    "dcmh-clipart": Table(
-        tuple(Row(f"{k} bits", "dcmh", "clipart", {"bits": k}) for k in (16, 32, 64)), seeds=3
-    ),
-    "dcmh-wikipedia": Table(
-        tuple(Row(f"{k} bits", "dcmh", "wikipedia", {"bits": k}) for k in (16, 32, 64)), seeds=3
-    ),
     "thn": Table(
         (
             Row("mu = 0", "thn", "clipart-emoji", {"thn.mmd_weight": 0.0}),
