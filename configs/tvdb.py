@@ -3,8 +3,8 @@
 pip install 'jxhash[regions,pretrained]'           # to work out the regions, once
 python -m jxhash.main --config=configs/tvdb.py     # clip art, in the package
 
-To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): MAP .64 /
-.76 (random .155; learned codes .66 / .88). It reads the first 12 known words of a text, where
+To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): MAP .63 /
+.76 (random .155; learned codes .65 / .88). It reads the first 12 known words of a text, where
 methods on bags of words see all of them.
 """
 
