@@ -6,8 +6,10 @@ hash agree; a file of a paper's own indices can be given instead (`read`).
 """
 
 import dataclasses
+import math
 import os
 import pathlib
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -50,6 +52,13 @@ _IAPR = (20_000, 19_999)  # 19,999 where the archive's one picture without a des
 _NUS_10 = (186_577, 186_557)  # papers give either
 _COCO = (122_218,)
 
+_SPELLINGS = {
+    "query": re.compile("query|test"),
+    "database": re.compile("database|retrieval|db"),
+    "train": re.compile("train"),
+    "validation": re.compile("valid|(?<!retrie)val"),
+}
+
 # Protocol -> data set -> sizes. The source of each is in docs/data.md.
 PROTOCOLS: Mapping[str, Mapping[str, Sizes]] = {
     "dcmh": {
@@ -86,6 +95,9 @@ PROTOCOLS: Mapping[str, Mapping[str, Sizes]] = {
     "djsrh": {
         "mirflickr25k": Sizes(2_000, 5_000, 1_000, _MIR),
         "nuswide/tc10": Sizes(2_000, 5_000, 1_000, _NUS_10),
+    },
+    "acmr": {
+        "pascal_sentence": Sizes(200, None, 0, (1_000,)),
     },
     "thn": {
         "mirflickr25k": Sizes(2_000, 10_000, 1_000, _MIR, disjoint=True),
@@ -145,10 +157,11 @@ def draw(
             raise UserError(f"protocol {name!r} needs to know which pairs of {data} have words")
         rows = np.flatnonzero(tagged)
     if sizes.pools and len(rows) not in sizes.pools:
+        pools = " or ".join(f"{pool:,}" for pool in sizes.pools)
         raise UserError(
-            f"protocol {name!r} divides {' or '.join(f'{pool:,}' for pool in sizes.pools)} pairs of "
-            f"{data}{' that have words' if sizes.tagged else ''}, but there are {len(rows):,}; "
-            "build the config that it is for, give a file of indices, or divide with other sizes"
+            f"protocol {name!r} divides {pools} pairs of {data}"
+            f"{' that have words' if sizes.tagged else ''}, but there are {len(rows):,}; build the "
+            "config that it is for, give a file of indices, or divide with other sizes"
         )
     return divide(rows, sizes, seed, {"protocol": name, "data": data})
 
@@ -238,6 +251,12 @@ def read(path: str | os.PathLike, num_rows: int, *, first: int = 0) -> Split:
     return _split(lists, {"protocol": "indices from a file", "file": path.name, "first": first})
 
 
+def given(query: np.ndarray, database: np.ndarray, card: Mapping[str, Any]) -> Split:
+    """A division that a data set itself makes: the database is what is trained on."""
+    parts = {"query": query, "database": database, "train": database, "validation": query[:0]}
+    return _split(parts, card)
+
+
 def _split(parts: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Split:
     lists = {part: np.sort(np.asarray(parts[part], np.int64)) for part in PARTS}
     sizes = {part: len(rows) for part, rows in lists.items()}
@@ -245,15 +264,8 @@ def _split(parts: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Split:
 
 
 def _part(name: str) -> str | None:
-    """Which part an array is, by its name."""
-    name = name.lower()
-    spellings = {
-        "query": ("query", "test"),
-        "database": ("database", "retrieval", "db"),
-        "train": ("train",),
-        "validation": ("val",),
-    }
-    found = [part for part, words in spellings.items() if any(word in name for word in words)]
+    """Which part an array is, by its name; None where the name says none, or several."""
+    found = [part for part, spelling in _SPELLINGS.items() if spelling.search(name.lower())]
     return found[0] if len(found) == 1 else None
 
 
@@ -278,10 +290,9 @@ def _read_list(path: pathlib.Path) -> np.ndarray:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        try:
-            rows.append(int(line))
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: no row number: {line[:40]!r}") from error
+        if not re.fullmatch(r"\s*[0-9]{1,15}\s*", line):
+            raise UserError(f"{path}, line {number}: no row number: {line[:40]!r}")
+        rows.append(int(line))
     return np.array(rows, np.int64)
 
 
@@ -296,16 +307,22 @@ def _read_named(path: pathlib.Path) -> dict[str, np.ndarray]:
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
         if path.suffix == ".mat":
-            import scipy.io
-
-            arrays = scipy.io.loadmat(path)
-            return {name: array for name, array in arrays.items() if not name.startswith("__")}
+            return _read_matlab(path)
     except UserError:
         raise
     # A cut or foreign file shows as whatever the reader happens to raise.
     except Exception as error:
         raise UserError(f"{path} cannot be read ({error})") from error
     raise UserError(f"{path}: indices are read from .npz or .mat, or a folder of .npy or .txt")
+
+
+def _read_matlab(path: pathlib.Path) -> dict[str, np.ndarray]:
+    import scipy.io
+
+    found = {name: shape for name, shape, _ in scipy.io.whosmat(path) if _part(name)}
+    _check_size(sum(8 * math.prod(shape) for shape in found.values()), path)
+    arrays = scipy.io.loadmat(path, variable_names=list(found))
+    return {name: arrays[name] for name in found}
 
 
 def _check_size(size: int, path: pathlib.Path) -> None:
