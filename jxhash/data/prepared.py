@@ -5,12 +5,13 @@ import io
 import itertools
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash.data import protocols
+from jxhash.data import builders, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
 from jxhash.errors import UserError
 from jxhash.files import write_atomically
@@ -157,33 +158,36 @@ def _unjoined(content: np.ndarray, ends: np.ndarray) -> list[str]:
     return [joined[begin:end].decode() for begin, end in itertools.pairwise(bounds)]
 
 
-def load(name: str, data_dir: str | os.PathLike, seed: int = 0) -> Dataset:
+def load(name: str, data_dir: str | os.PathLike) -> Dataset:
     """A prepared data set under a protocol.
 
     Args:
-      name: data set, config and protocol, such as "nuswide/tc21:dcmh"; the protocol "archive" is
-        the archive's own division.
+      name: data set, protocol and seed: "mirflickr25k:dcmh", "nuswide/tc10:djsrh:1" with a config
+        and a seed (else 0). The protocol "archive" is the archive's own division.
       data_dir: the folder that data sets were prepared in. Features of the pictures are read from
-        `image_features.npz` in the data set's folder, where the archive does not bring any: arrays
-        `ids` (text [n]) and `features` (float [n, D]).
-      seed: of the protocol.
+        `image_features.npz` in the folder of the prepared data set, where the archive does not
+        bring any (see `read_features`).
 
     Raises:
       UserError: a part of the name is unknown, the data set is not prepared, or features are
         missing or belong to other pairs.
     """
-    data, _, protocol = name.partition(":")
-    folders = sorted((pathlib.Path(data_dir) / data).glob("*/dataset_info.json"))
-    if not folders:
+    data, protocol, seed = (*name.split(":"), "0")[:3]
+    if not re.fullmatch("[0-9]{1,9}", seed):
+        raise UserError(f"the seed in {name!r} is no number from 0 to 999999999")
+    _, config = builders.resolve(data)
+    folder = pathlib.Path(data_dir) / data.partition("/")[0] / config
+    versions = sorted(folder.glob("*/dataset_info.json"))
+    if not versions:
         raise UserError(
-            f"{pathlib.Path(data_dir) / data} holds no prepared data set; build it with "
-            f"`python -m jxhash.data.builders {data}`"
+            f"{folder} holds no prepared data set; build it with "
+            f"`python -m jxhash.data.builders {data} --data_dir={data_dir}`"
         )
-    pairs = open_pairs(folders[-1].parent)
+    pairs = open_pairs(versions[-1].parent)
     images = pairs.arrays.get("image_features")
     if images is None:
-        images = read_features(folders[-1].parent / FEATURES, pairs.ids)
-    return dataset(pairs, division(pairs, protocol, seed), images)
+        images = read_features(versions[-1].parent / FEATURES, pairs.ids)
+    return dataset(pairs, division(pairs, protocol, int(seed)), images)
 
 
 def division(pairs: Pairs, protocol: str, seed: int = 0) -> protocols.Split:
@@ -259,6 +263,7 @@ def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray) -> Dataset
     texts = pairs.words if pairs.words.shape[1] else pairs.arrays["text_features"]
     inputs = {"image": np.asarray(images), "text": texts}
     arrays = {**inputs, "labels": pairs.labels, "ids": np.array(pairs.ids)}
+    arrays |= {part: getattr(split, part) for part in protocols.PARTS}
 
     def items(rows: np.ndarray) -> Items:
         return Items(

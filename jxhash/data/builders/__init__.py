@@ -5,6 +5,7 @@ They need tensorflow-datasets, but no TensorFlow; nothing of it is imported befo
 
 import importlib
 import os
+import pathlib
 
 from jxhash.errors import UserError
 
@@ -40,16 +41,30 @@ def get(name: str) -> type:
     return getattr(importlib.import_module(f"{__name__}.{file}"), class_name)
 
 
+def resolve(name: str) -> tuple[type, str]:
+    """The builder class and the name of the config of "mirflickr25k/tags", or of "mirflickr25k".
+
+    Raises:
+      UserError: there is no such data set or config.
+    """
+    data, _, config = name.partition("/")
+    builder = get(data)
+    configs = [config.name for config in builder.BUILDER_CONFIGS]
+    if config and config not in configs:
+        raise UserError(f"{data} has no config {config!r}; there are {', '.join(configs)}")
+    return builder, config or configs[0]
+
+
 def prepare(
     name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLike | None = None
-) -> str:
+) -> pathlib.Path:
     """Builds a data set once; a second call finds it.
 
     Args:
-      name: such as "mirflickr25k" or "nuswide/tc10", with the name of a config.
+      name: such as "mirflickr25k", or "nuswide/tc10" with the name of a config.
       data_dir: the folder that prepared data sets are kept in.
       manual_dir: the folder with the archives at hand; what has an address and is not there is
-        downloaded.
+        downloaded. By default `downloads/manual` in `data_dir`.
 
     Returns:
       The folder of the prepared data set.
@@ -59,14 +74,8 @@ def prepare(
     """
     import tensorflow_datasets as tfds
 
-    builder_class = get(name.partition("/")[0])
-    config = name.partition("/")[2] or None
-    if config is not None and config not in builder_class.builder_configs:
-        raise UserError(
-            f"{name.partition('/')[0]} has no config {config!r}; there are "
-            f"{', '.join(builder_class.builder_configs)}"
-        )
+    builder_class, config = resolve(name)
     builder = builder_class(config=config, data_dir=data_dir)
     options = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     builder.download_and_prepare(download_config=options)
-    return str(builder.data_path)
+    return pathlib.Path(builder.data_path)

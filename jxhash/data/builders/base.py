@@ -19,7 +19,7 @@ import numpy as np
 import PIL.Image
 import tensorflow_datasets as tfds
 
-from jxhash.data.text import words
+from jxhash.data.text import build_vocabulary, words
 from jxhash.errors import UserError
 
 # A folder, or the inside of a zip file: both are read alike, and nothing is unpacked.
@@ -377,22 +377,13 @@ def marked(columns: Sequence[int], width: int) -> np.ndarray:
 
 
 def frequent_words(texts: Iterable[Sequence[str]], size: int) -> list[str]:
-    """The words that occur in the texts of the most pairs, sorted; ties go by the alphabet.
-
-    Args:
-      texts: the texts of each pair.
-      size: the number of words, less where there are fewer.
-
-    >>> frequent_words([["a red gull"], ["red fish", "a red fish"]], 3)
-    ['a', 'fish', 'red']
-    """
-    counts = collections.Counter(word for some in texts for word in words_of(some))
-    return sorted(sorted(counts, key=lambda word: (-counts[word], word))[:size])
+    """The words that occur in the texts of the most pairs, sorted; `texts` has those of each."""
+    return build_vocabulary(map("\n".join, texts), min_texts=1, max_words=size)
 
 
 def words_of(texts: Sequence[str]) -> set[str]:
     """The words of all texts of a pair."""
-    return {word for text in texts for word in words(text)}
+    return set(words("\n".join(texts)))
 
 
 def numbers(names: Iterable[str], column: Mapping[str, int]) -> list[int]:
