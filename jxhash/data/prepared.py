@@ -90,8 +90,8 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
     table = _kept_table(folder / _TABLE) or _table(source, builder, folder / _TABLE)
     return Pairs(
         name=f"{builder.name}/{builder.builder_config.name}",
-        ids=_unjoined(table["ids"], table["id_ends"]),
-        texts=_unjoined(table["texts"], table["text_ends"]),
+        ids=_unjoined(table["ids"], table["ids_ends"]),
+        texts=_unjoined(table["texts"], table["texts_ends"]),
         words=np.unpackbits(table["words"], axis=1, count=int(table["num_words"])),
         labels=table.get("labels"),
         parts=table["parts"],

@@ -58,7 +58,10 @@ class Flickr30k(base.PairsBuilder):
             if sorted(found) == list(range(config.num_captions)):
                 kept[number] = [found[place] for place in range(config.num_captions)]
                 continue
-            faults.found("captions", f"{folder / _TOKENS}: picture {number} has not 5 captions")
+            faults.found(
+                "captions",
+                f"{folder / _TOKENS}: picture {number} has not {config.num_captions} captions",
+            )
         vocabulary = base.frequent_words(kept.values(), config.num_words)
         word = base.columns(vocabulary)
         pairs = [
@@ -70,7 +73,7 @@ class Flickr30k(base.PairsBuilder):
             )
             for number, texts in kept.items()
         ]
-        return base.Contents(vocabulary, [], {"all": pairs})
+        return base.Contents(vocabulary, [], {"pairs": pairs})
 
 
 def _read(path: base.Folder) -> dict[str, dict[int, str]]:

@@ -77,7 +77,7 @@ class IaprTc12(base.PairsBuilder):
             )
             for number, text in texts.items()
         ]
-        return base.Contents(vocabulary, [names[n] for n in names], {"all": pairs})
+        return base.Contents(vocabulary, [names[n] for n in names], {"pairs": pairs})
 
 
 def _read_labels(benchmark: base.Folder) -> tuple[dict[int, str], dict[int, tuple[str, set[int]]]]:

@@ -79,7 +79,7 @@ class Mirflickr25k(base.PairsBuilder):
             for number, some in tags.items()
             if labels[number] and (not config.tagged or any(tag in column for tag in some))
         ]
-        return base.Contents(vocabulary, LABELS, {"all": pairs})
+        return base.Contents(vocabulary, LABELS, {"pairs": pairs})
 
 
 def _tags(folder: base.Folder, num_pictures: int, faults: base.Faults) -> dict[int, list[str]]:

@@ -64,7 +64,7 @@ class Mscoco2014(base.PairsBuilder):
             for number, (captions, objects, path) in pictures.items()
         ]
         return base.Contents(
-            vocabulary, [categories[n] for n in sorted(categories)], {"all": pairs}
+            vocabulary, [categories[n] for n in sorted(categories)], {"pairs": pairs}
         )
 
 

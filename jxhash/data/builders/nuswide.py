@@ -78,7 +78,7 @@ class Nuswide(base.PairsBuilder):
                 f"{tags / 'TagList1k.txt'} has {len(vocabulary):,} tags, not {config.num_tags:,}"
             )
         pairs = _pairs(files, labels, tags, pictures, len(vocabulary), faults)
-        return base.Contents(vocabulary, names, {"all": pairs})
+        return base.Contents(vocabulary, names, {"pairs": pairs})
 
 
 def _largest(

@@ -8,6 +8,7 @@ from jxhash.data.builders import base
 from jxhash.errors import UserError
 
 _PAGE = "index.html"
+_CELLS = ("table", "tr", "td")
 _FILE = re.compile(r"([\w-]+)/([\w-]+)\.jpg", re.ASCII)
 
 
@@ -78,7 +79,7 @@ class PascalSentence(base.PairsBuilder):
             )
             for file, sentences in kept.items()
         ]
-        return base.Contents(vocabulary, classes, {"all": pairs})
+        return base.Contents(vocabulary, classes, {"pairs": pairs})
 
 
 def _split(file: str) -> tuple[str, str]:
@@ -98,13 +99,15 @@ class _Page(html.parser.HTMLParser):
         self._cell: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._finish()
+        if tag in _CELLS:
+            self._finish()
         if tag == "img":
             self._picture = dict(attrs).get("src") or ""
             self.sentences[self._picture] = []
 
     def handle_endtag(self, tag: str) -> None:
-        self._finish()
+        if tag in _CELLS:
+            self._finish()
 
     def handle_data(self, data: str) -> None:
         self._cell.append(data)
