@@ -92,11 +92,15 @@ def write_mirflickr(manual):
     write(manual, files)
 
 
+def ids(*numbers):
+    return [f"im{number}.jpg" for number in sorted(numbers)]
+
+
 def test_mirflickr_is_built(tmp_path):
     write_mirflickr(tmp_path / "manual")
     pairs = build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
     assert pairs.metadata["vocabulary"] == ["sea", "sky", "zürich"]
-    assert pairs.ids == ["1", "2", "3", "6", "8"]
+    assert pairs.ids == ids(1, 2, 3, 6, 8)
     assert pairs.words.tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 1, 1], [1, 0, 0]]
     assert pairs.texts[1] == "sky\nzürich"
     assert pairs.texts[4] == "sea\nsea\nonly"
@@ -114,9 +118,7 @@ def test_zip_files_are_read_as_folders_are(tmp_path):
     zip_folder(manual / "mirflickr", manual / "mirflickr25k.zip")
     annotations = "mirflickr25k_annotations_v080"
     zip_folder(manual / annotations, manual / f"{annotations}.zip")
-    zipped = build(
-        mirflickr25k.Mirflickr25k, dataclasses.replace(MIR, name="zipped", version=None), tmp_path
-    )
+    zipped = build(mirflickr25k.Mirflickr25k, dataclasses.replace(MIR, name="zipped"), tmp_path)
     assert zipped.texts == folders.texts
     np.testing.assert_array_equal(zipped.words, folders.words)
     np.testing.assert_array_equal(zipped.labels, folders.labels)
@@ -131,16 +133,16 @@ def test_mirflickr_without_pictures_or_without_the_rule_of_tags(tmp_path):
         name="l", pictures=False, tagged=False, num_pictures=8, min_pictures=2
     )
     pairs = build(mirflickr25k.Mirflickr25k, config, tmp_path)
-    assert pairs.ids == ["1", "2", "3", "4", "5", "6", "8"]
+    assert pairs.ids == ids(1, 2, 3, 4, 5, 6, 8)
     assert pairs.words[3].tolist() == [0, 0, 0]
     assert pairs.texts[4] == ""
     assert pairs.pictures is None
 
 
 MIR_DAMAGE = [
-    ("mirflickr/im3.jpg", picture(3)[:-90], "pair 3: .*im3.jpg is no whole picture"),
-    ("mirflickr/im3.jpg", b"GIF89a", "pair 3: .*im3.jpg is no whole picture"),
-    ("mirflickr/im3.jpg", None, r"pair 3: .*im3.jpg is missing"),
+    ("mirflickr/im3.jpg", picture(3)[:-90], "pair im3.jpg: .*im3.jpg is no whole picture"),
+    ("mirflickr/im3.jpg", b"GIF89a", "pair im3.jpg: .*im3.jpg is no whole picture"),
+    ("mirflickr/im3.jpg", None, r"pair im3.jpg: .*im3.jpg is missing"),
     ("mirflickr/meta/tags/tags2.txt", "sky\nzürich".encode("latin-1"), r"tags2.txt, line 2: not"),
     ("mirflickr/meta/tags/tags2.txt", "sky".encode("utf-16"), r"picture 2: .*tags2.txt, line 1"),
     ("mirflickr/meta/tags/tags2.txt", None, r"picture 2: .*tags2.txt is missing"),
@@ -153,12 +155,11 @@ def test_a_damaged_pair_stops_or_is_counted(tmp_path, file, content, message):
     (tmp_path / "manual" / file).unlink()
     if content is not None:
         write(tmp_path / "manual", {file: content})
-    with pytest.raises(UserError, match=f"{message}.*skip_faulty"):
+    with pytest.raises(UserError, match=f"{message}.*-skipping"):
         build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
-    lenient = dataclasses.replace(MIR, name="lenient", version=None, skip_faulty=True)
-    pairs = build(mirflickr25k.Mirflickr25k, lenient, tmp_path)
+    pairs = build(mirflickr25k.Mirflickr25k, MIR.skipping(), tmp_path)
     assert sum(pairs.metadata["skipped"].values()) == 1
-    assert pairs.ids == [n for n in ("1", "2", "3", "6", "8") if n not in (file[-5], file[12])]
+    assert pairs.ids == ids(*({1, 2, 3, 6, 8} - {3 if "im3" in file else 2}))
 
 
 @pytest.mark.parametrize(
@@ -175,9 +176,8 @@ def test_a_damaged_archive_always_stops(tmp_path, file, content, message):
     (tmp_path / "manual" / file).unlink()
     if content is not None:
         write(tmp_path / "manual", {file: content})
-    lenient = dataclasses.replace(MIR, name="lenient", version=None, skip_faulty=True)
     with pytest.raises(UserError, match=message):
-        build(mirflickr25k.Mirflickr25k, lenient, tmp_path)
+        build(mirflickr25k.Mirflickr25k, MIR.skipping(), tmp_path)
 
 
 def test_damaged_zip_files_are_named(tmp_path):
@@ -191,7 +191,7 @@ def test_damaged_zip_files_are_named(tmp_path):
     place = whole.index(picture(3)) + 200
     changed = whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]
     (manual / "mirflickr25k.zip").write_bytes(changed)
-    with pytest.raises(UserError, match=r"pair 3: .*im3\.jpg is damaged.*CRC"):
+    with pytest.raises(UserError, match=r"pair im3.jpg: .*im3\.jpg is damaged.*CRC"):
         build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
 
 
@@ -213,7 +213,7 @@ def test_archives_that_have_an_address_are_downloaded(tmp_path, monkeypatch):
         server.shutdown()
         thread.join()
         server.server_close()
-    assert pairs.ids == ["1", "2", "3", "6", "8"]
+    assert pairs.ids == ids(1, 2, 3, 6, 8)
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -275,7 +275,7 @@ def test_nuswide_is_built(tmp_path):
         ("NUS_WID_Tags/AllTags1k.txt", b"1\t1\t0\t\n", b"", "differ in length"),
         ("NUS_WID_Tags/All_Tags.txt", b"902", b"977", "line 3: tags of '977'.*is 902"),
         ("NUS_WID_Tags/All_Tags.txt", "näive".encode(), b"n\xe4ive", "line 5: no UTF-8.*skip"),
-        ("Flickr/actor/0001_901.jpg", None, None, "0001_901.jpg is missing.*skip_faulty"),
+        ("Flickr/actor/0001_901.jpg", None, None, "0001_901.jpg is missing.*-skipping"),
     ],
 )
 def test_wrong_nuswide_is_named(tmp_path, file, old, new, message):
@@ -337,7 +337,11 @@ def test_coco_is_built(tmp_path):
     write_coco(tmp_path / "manual", coco_parts())
     zip_folder(tmp_path / "manual/val2014", tmp_path / "manual/val2014.zip")
     pairs = build(mscoco2014.Mscoco2014, COCO, tmp_path)
-    assert pairs.ids == ["9", "30", "42"]
+    assert pairs.ids == [
+        "train2014/COCO_train2014_000000000009.jpg",
+        "train2014/COCO_train2014_000000000030.jpg",
+        "val2014/COCO_val2014_000000000042.jpg",
+    ]
     assert pairs.metadata["label_names"] == ["thing 48", "thing 60", "thing 81"]
     assert pairs.labels.tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
     # a, dog and number are in the captions of all pairs; 30, 42 and 9 in one each.
@@ -369,7 +373,7 @@ def spoil_coco(parts, how):
         ("other version", r"instances_train2014.*picture 9.*'000000000009.jpg'.*another version"),
         ("strange caption", r"captions_train2014.*annotation 1: picture 77 is not in"),
         ("strange category", r"instances_train2014.*annotation 0: picture 30 or category 5"),
-        ("no caption", r"captions_train2014.*picture 9 has no caption.*skip_faulty"),
+        ("no caption", r"captions_train2014.*picture 9 has no caption.*-skipping"),
         ("no text", r"captions_train2014.*annotations 2: expected the fields image_id, caption"),
         ("no list", r"instances_train2014.json has no list 'categories'"),
         ("cut", r"instances_train2014.json is no whole JSON file"),
@@ -418,7 +422,7 @@ def write_iapr(manual):
 def test_iapr_is_built(tmp_path):
     write_iapr(tmp_path / "manual")
     pairs = build(iapr_tc12.IaprTc12, IAPR, tmp_path)
-    assert pairs.ids == ["25", "26", "1025", "1026"]
+    assert pairs.ids == ["00/25.jpg", "00/26.jpg", "01/1025.jpg", "01/1026.jpg"]
     assert pairs.metadata["label_names"] == ["cafe", "tree", "park"]
     assert pairs.labels.tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 0], [0, 1, 1]]
     assert pairs.texts[:2] == ["a café in the park;", "a park & trees"]
@@ -434,10 +438,10 @@ ENG = "iaprtc12/annotations_complete_eng/00/25.eng"
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        (ENG, "<DESCRIPTION>café</DESCRIPTION>", r"picture 25: .*25.eng is UTF-8.*skip_faulty"),
+        (ENG, "<DESCRIPTION>café</DESCRIPTION>", r"picture 25: .*25.eng is UTF-8.*-skipping"),
         (ENG, "<DESCRIPTION>a</DESCRIPTION>".encode("utf-16"), r"25.eng has no description"),
         (ENG, "<DESCRIPTION> </DESCRIPTION>", r"25.eng has no description"),
-        (ENG, None, r"picture 25: .*25.eng is missing.*skip_faulty"),
+        (ENG, None, r"picture 25: .*25.eng is missing.*-skipping"),
         ("benchmark/saiapr_tc-12/01/labels.txt", "1025 1 8\n", "line 1: label 8 is not in wlist"),
         ("benchmark/saiapr_tc-12/01/labels.txt", "1025 1\n", "line 1: expected picture, segment"),
         (
@@ -491,7 +495,7 @@ def test_wikipedia_is_built(tmp_path, zipped):
     if zipped:
         zip_folder(manual / "wikipedia_dataset", manual / "wikipedia_dataset.zip")
     pairs = build(wikipedia.WikipediaCrossModal, WIKI, tmp_path)
-    assert pairs.ids == [f"text-{n}" for n in (1, 2, 3, 4, 5)]
+    assert pairs.ids == [f"class{n}/image{n}.jpg" for n in (1, 2, 3, 4, 5)]
     assert pairs.parts.tolist() == ["train"] * 3 + ["test"] * 2
     assert pairs.labels.argmax(axis=1).tolist() == [0, 1, 2, 3, 4]
     assert pairs.texts[3] == "The battle of 4 & more"
@@ -509,10 +513,14 @@ def test_wikipedia_is_built(tmp_path, zipped):
             "<article>",
             r"trainset.*line 2: .*text-2.xml has no text.*skip",
         ),
-        ("texts/text-5.xml", None, r"testset.*line 2: .*text-5.xml is missing.*skip_faulty"),
+        ("texts/text-5.xml", None, r"testset.*line 2: .*text-5.xml is missing.*-skipping"),
         ("testset_txt_img_cat.list", "a\t../b\t1\nc\td\t2\n", "line 1: .*no file names"),
         ("testset_txt_img_cat.list", "a\tb\t1\n", "do not belong together"),
-        ("images/class1/image1.jpg", picture(1)[:300], "pair text-1: .*image1.jpg is no whole pic"),
+        (
+            "images/class1/image1.jpg",
+            picture(1)[:300],
+            "pair class1/image1.jpg: .*image1.jpg is no whole pic",
+        ),
     ],
 )
 def test_wrong_wikipedia_is_named(tmp_path, file, content, message):
@@ -548,7 +556,7 @@ def write_pascal(manual):
 def test_pascal_is_built(tmp_path):
     write_pascal(tmp_path / "manual")
     pairs = build(pascal_sentence.PascalSentence, PASCAL, tmp_path)
-    assert pairs.ids == ["2008_8", "2008_3", "2008_5"]
+    assert pairs.ids == ["dog/2008_8.jpg", "boat/2008_3.jpg", "dog/2008_5.jpg"]
     assert pairs.metadata["label_names"] == ["boat", "dog"]
     assert pairs.labels.tolist() == [[0, 1], [1, 0], [0, 1]]
     assert pairs.texts[0] == "A dog of 8 & more.\nNothing here"
@@ -585,7 +593,7 @@ def write_flickr(manual, captions=CAPTIONS):
 def test_flickr30k_is_built_without_labels(tmp_path):
     write_flickr(tmp_path / "manual")
     pairs = build(flickr30k.Flickr30k, FLICKR, tmp_path)
-    assert pairs.ids == ["77", "5"]
+    assert pairs.ids == ["77.jpg", "5.jpg"]
     assert pairs.texts == ["Dog runs .\nA dog .", "Two men .\nMen in a park ."]
     assert pairs.labels is None
     assert pairs.metadata["vocabulary"] == ["a", "dog", "in"]
@@ -597,7 +605,7 @@ def test_flickr30k_is_built_without_labels(tmp_path):
 @pytest.mark.parametrize(
     ("captions", "message"),
     [
-        (CAPTIONS.replace("77.jpg#1", "77.jpg#0"), "picture 77 has not 2 captions.*skip_faulty"),
+        (CAPTIONS.replace("77.jpg#1", "77.jpg#0"), "picture 77 has not 2 captions.*-skipping"),
         (CAPTIONS.replace("#0\tTwo", " Two"), r"token, line 3: expected picture.jpg#place"),
         (CAPTIONS.replace("5.jpg", "6.jpg", 1), "describes 3 pictures, not 2"),
         (CAPTIONS.encode("utf-16"), "token, line 1: not utf-8"),
@@ -621,7 +629,7 @@ def test_prepared_pairs_become_a_data_set(tmp_path):
     query = dataset.tasks[0].query
     np.testing.assert_array_equal(query.inputs["image"], images[split.query])
     np.testing.assert_array_equal(query.inputs["text"], pairs.words[split.query])
-    assert query.pictures[0] == picture(int(pairs.ids[split.query[0]]))
+    assert query.pictures[0] == picture((1, 2, 3, 6, 8)[split.query[0]])
     assert dataset.card["sizes"] == {"query": 1, "database": 4, "train": 2, "validation": 1}
     assert dataset.card["split"]["sha256"] == split.card["sha256"]
     other = protocols.divide(np.arange(5), protocols.Sizes(1, 2, 1), seed=6)
@@ -654,10 +662,23 @@ def test_features_of_pictures_are_found_by_id(tmp_path):
         prepared.read_features(path, ["a"])
 
 
+def test_the_command_line(tmp_path, capsys):
+    from jxhash.data.builders import __main__ as command
+
+    options = [f"--data_dir={tmp_path / 'out'}", f"--manual_dir={tmp_path / 'manual'}"]
+    write_wikipedia(tmp_path / "manual")
+    assert command.main(["wikipedia_cross_modal/features-skipping", *options]) == 0
+    path = pathlib.Path(capsys.readouterr().out.split("\n")[-2])
+    assert path == tmp_path / "out/wikipedia_cross_modal/features-skipping/1.0.0"
+    assert len(prepared.open_pairs(path).ids) == 5
+    assert command.main(["flickr30k", *options]) == 2
+    assert "flickr30k needs flickr30k or flickr30k.zip" in capsys.readouterr().err
+
+
 def test_names_that_cannot_be_loaded(tmp_path):
     for name, message in (
         ("mirflick:dcmh", "no builder is called 'mirflick'"),
-        ("mirflickr25k/pair:dcmh", "no config 'pair'; there are pairs, tags, labelled"),
+        ("mirflickr25k/pair:dcmh", "no config 'pair'; there are pairs, tags, labelled, pairs-s"),
         ("mirflickr25k:dcmh", r"holds no prepared data set; build it with `python -m"),
         ("mirflickr25k:dcmh:x", "the seed in"),
     ):
@@ -683,7 +704,7 @@ def test_builders_need_no_tensorflow():
     for name in builders.names():
         builder, config = builders.resolve(name)
         assert builder.name == name
-        assert config in builder.builder_configs
+        assert config is builder.BUILDER_CONFIGS[0]
         assert builder.MANUAL_DOWNLOAD_INSTRUCTIONS
 
 
@@ -707,8 +728,10 @@ def test_the_real_wikipedia(tmp_path):
             np.testing.assert_array_equal(given, official[f"{letter}_{suffix}"])
     lines = (folder / "trainset_txt_img_cat.list").read_text().splitlines()
     lines += (folder / "testset_txt_img_cat.list").read_text().splitlines()
-    assert pairs.ids == [line.split()[0] for line in lines]
-    assert (pairs.labels.argmax(axis=1) + 1).tolist() == [int(line.split()[2]) for line in lines]
+    classes = (folder / "categories.list").read_text().split()
+    rows = [line.split() for line in lines]
+    assert pairs.ids == [f"{classes[int(row[2]) - 1]}/{row[1]}.jpg" for row in rows]
+    assert (pairs.labels.argmax(axis=1) + 1).tolist() == [int(row[2]) for row in rows]
     dataset = data.load("wikipedia_cross_modal/features:archive", tmp_path)
     assert dataset.card["sizes"] == {"query": 693, "database": 2173, "train": 2173, "validation": 0}
 
@@ -747,8 +770,15 @@ def test_the_real_mirflickr_tags(tmp_path):
     pairs = prepared.open_pairs(builders.prepare("mirflickr25k/tags", tmp_path / "out", manual))
     assert len(pairs.metadata["vocabulary"]) == 1_386
     assert pairs.metadata["vocabulary"] == vocabulary
-    assert pairs.ids == [str(number) for number in numbers]
+    assert pairs.ids == ids(*numbers)
     np.testing.assert_array_equal(pairs.words, tags)
     np.testing.assert_array_equal(pairs.labels, labels)
-    split = prepared.division(pairs, "dcmh")
-    assert split.card["sizes"]["database"] == 18_015
+    features = np.ones((20_015, 2), np.float32)
+    np.savez(
+        tmp_path / "out/mirflickr25k/tags/1.0.0/image_features", ids=pairs.ids, features=features
+    )
+    dataset = data.load("mirflickr25k/tags:dcmh:3", tmp_path / "out")
+    assert dataset.card["sizes"]["database"] == 18_015
+    assert dataset.training["pairs"]["text"].shape == (10_000, 1_386)
+    queries = protocols.draw("dcmh", "mirflickr25k", 20_015, seed=3).query
+    np.testing.assert_array_equal(dataset.tasks[0].query.labels, labels[queries])

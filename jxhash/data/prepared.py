@@ -46,7 +46,7 @@ class Pairs(NamedTuple):
 
     Attributes:
       name: of the data set and its config, as protocols call it.
-      ids: the archive's name of each pair.
+      ids: of each pair the path of its picture, below the archive's folder of pictures.
       texts: its tags or sentences, a line each.
       words: bag of words, uint8 [n, V] in {0, 1}.
       labels: multi-hot, uint8 [n, C]; None where the data set has none.
@@ -176,7 +176,7 @@ def load(name: str, data_dir: str | os.PathLike) -> Dataset:
     if not re.fullmatch("[0-9]{1,9}", seed):
         raise UserError(f"the seed in {name!r} is no number from 0 to 999999999")
     _, config = builders.resolve(data)
-    folder = pathlib.Path(data_dir) / data.partition("/")[0] / config
+    folder = pathlib.Path(data_dir) / data.partition("/")[0] / config.name
     versions = sorted(folder.glob("*/dataset_info.json"))
     if not versions:
         raise UserError(

@@ -6,6 +6,7 @@ They need tensorflow-datasets, but no TensorFlow; nothing of it is imported befo
 import importlib
 import os
 import pathlib
+from typing import Any
 
 from jxhash.errors import UserError
 
@@ -41,18 +42,22 @@ def get(name: str) -> type:
     return getattr(importlib.import_module(f"{__name__}.{file}"), class_name)
 
 
-def resolve(name: str) -> tuple[type, str]:
-    """The builder class and the name of the config of "mirflickr25k/tags", or of "mirflickr25k".
+def resolve(name: str) -> tuple[type, Any]:
+    """The builder class and the config of "mirflickr25k/tags", or of "mirflickr25k".
+
+    Every config has another one whose name ends in "-skipping": it leaves damaged pairs out.
 
     Raises:
       UserError: there is no such data set or config.
     """
-    data, _, config = name.partition("/")
+    data, _, wanted = name.partition("/")
     builder = get(data)
-    configs = [config.name for config in builder.BUILDER_CONFIGS]
-    if config and config not in configs:
-        raise UserError(f"{data} has no config {config!r}; there are {', '.join(configs)}")
-    return builder, config or configs[0]
+    configs = {config.name: config for config in builder.BUILDER_CONFIGS}
+    skipping = [config.skipping() for config in builder.BUILDER_CONFIGS]
+    configs |= {config.name: config for config in skipping}
+    if wanted and wanted not in configs:
+        raise UserError(f"{data} has no config {wanted!r}; there are {', '.join(configs)}")
+    return builder, configs[wanted or builder.BUILDER_CONFIGS[0].name]
 
 
 def prepare(

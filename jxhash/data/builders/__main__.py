@@ -1,36 +1,46 @@
-"""`python -m jxhash.data.builders mirflickr25k/pairs`: builds a data set from its archive."""
+"""`python -m jxhash.data.builders nuswide/tc21 --data_dir=FOLDER`: builds from the archive."""
 
+import argparse
 import os
 import sys
-
-from absl import app, flags
+from collections.abc import Sequence
 
 from jxhash.data import builders
 from jxhash.errors import UserError
 
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir",
-    os.environ.get("JXHASH_DATA_DIR"),
-    "Where prepared data sets are kept; by default $JXHASH_DATA_DIR.",
-)
-_MANUAL_DIR = flags.DEFINE_string(
-    "manual_dir",
-    None,
-    "Where archives lie that are at hand; by default downloads/manual in --data_dir.",
-)
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jxhash.data.builders",
+        description="Builds data sets from the archives of their authors; see docs/data.md.",
+        epilog=f"data sets: {', '.join(builders.names())}",
+    )
+    parser.add_argument("names", nargs="+", help="data sets, with a config where one is wanted")
+    parser.add_argument(
+        "--data_dir",
+        default=os.environ.get("JXHASH_DATA_DIR"),
+        required=not os.environ.get("JXHASH_DATA_DIR"),
+        help="where prepared data sets are kept; by default $JXHASH_DATA_DIR",
+    )
+    parser.add_argument(
+        "--manual_dir",
+        help="where archives lie that are at hand; by default downloads/manual in --data_dir",
+    )
+    return parser.parse_args(arguments)
 
 
-def _main(arguments: list[str]) -> None:
-    names = arguments[1:]
-    if not names or not _DATA_DIR.value:
-        sys.exit(f"give --data_dir and one of {', '.join(builders.names())}; see docs/data.md")
+def main(arguments: Sequence[str]) -> int:
+    """Builds data sets; returns the exit code."""
+    settings = parse(arguments)
     try:
-        for name in names:
-            print(builders.prepare(name, _DATA_DIR.value, _MANUAL_DIR.value))
+        for name in settings.names:
+            print(builders.prepare(name, settings.data_dir, settings.manual_dir))
     except UserError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(_main)
+    sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ manual folder, as the file or unpacked; what has an address is downloaded otherw
 import collections
 import dataclasses
 import io
+import itertools
 import os
 import pathlib
 import warnings
@@ -21,6 +22,9 @@ import tensorflow_datasets as tfds
 
 from jxhash.data.text import build_vocabulary, words
 from jxhash.errors import UserError
+
+# Every config has another of its name and this ending, which leaves damaged pairs out.
+SKIPPING = "-skipping"
 
 # A folder, or the inside of a zip file: both are read alike, and nothing is unpacked.
 Folder = pathlib.Path | zipfile.Path
@@ -47,13 +51,17 @@ class Config(tfds.core.BuilderConfig):
 
     skip_faulty: bool = False
 
+    def skipping(self) -> "Config":
+        """The config that leaves damaged pairs out."""
+        return dataclasses.replace(self, name=f"{self.name}{SKIPPING}", skip_faulty=True)
+
 
 class Faults:
     """The damaged pairs of an archive: the first one stops, or all are counted."""
 
-    def __init__(self, skip: bool) -> None:
+    def __init__(self, config: Config) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
-        self._skip = skip
+        self._config = config
 
     def found(self, kind: str, what: str) -> None:
         """Counts a damaged pair.
@@ -65,8 +73,11 @@ class Faults:
         Raises:
           UserError: damaged pairs are not to be skipped.
         """
-        if not self._skip:
-            raise UserError(f"{what}; mend the archive, or build with a config of skip_faulty=True")
+        if not self._config.skip_faulty:
+            raise UserError(
+                f"{what}; mend the archive, or build the config "
+                f"'{self._config.name}{SKIPPING}', which leaves such pairs out and counts them"
+            )
         self.counts[kind] += 1
 
 
@@ -74,7 +85,7 @@ class Pair(NamedTuple):
     """One row before its picture is read.
 
     Attributes:
-      id: the archive's name of the pair.
+      id: the path of its picture, below the archive's folder of pictures.
       texts: its tags or sentences, as the archive has them.
       words: numbers of the words in the vocabulary.
       labels: numbers of its labels.
@@ -169,7 +180,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return self.PICTURES
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        faults = Faults(self.builder_config.skip_faulty)
+        faults = Faults(self.builder_config)
         fetch = Fetch(dl_manager, self.name, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
         contents = self.contents(fetch, faults)
         self.info.metadata.update(
@@ -178,7 +189,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             skipped=faults.counts,
         )
         sizes = len(contents.vocabulary), len(contents.label_names)
-        rows = iter(range(2**62))
+        rows = itertools.count()
         return {
             split: self._generate_examples(pairs, rows, sizes, faults)
             for split, pairs in contents.splits.items()

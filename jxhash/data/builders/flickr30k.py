@@ -66,7 +66,7 @@ class Flickr30k(base.PairsBuilder):
         word = base.columns(vocabulary)
         pairs = [
             base.Pair(
-                id=number,
+                id=f"{number}.jpg",
                 texts=texts,
                 words=base.numbers(base.words_of(texts), word),
                 picture=pictures / f"{number}.jpg",

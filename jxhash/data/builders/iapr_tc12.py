@@ -69,7 +69,7 @@ class IaprTc12(base.PairsBuilder):
         word = base.columns(vocabulary)
         pairs = [
             base.Pair(
-                id=str(number),
+                id=f"{segments[number][0]}/{number}.jpg",
                 texts=[text],
                 words=base.numbers(base.words_of([text]), word),
                 labels=base.numbers(segments[number][1], column),

@@ -70,7 +70,7 @@ class Mirflickr25k(base.PairsBuilder):
         column = base.columns(vocabulary)
         pairs = [
             base.Pair(
-                id=str(number),
+                id=f"im{number}.jpg",
                 texts=some,
                 words=base.numbers(set(some), column),
                 labels=labels[number],

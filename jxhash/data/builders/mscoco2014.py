@@ -55,7 +55,7 @@ class Mscoco2014(base.PairsBuilder):
         word = base.columns(vocabulary)
         pairs = [
             base.Pair(
-                id=str(number),
+                id=f"{path.parent.name}/{path.name}",
                 texts=captions,
                 words=base.numbers(base.words_of(captions), word),
                 labels=base.numbers(objects, column),

@@ -71,7 +71,7 @@ class PascalSentence(base.PairsBuilder):
         word = base.columns(vocabulary)
         pairs = [
             base.Pair(
-                id=_split(file)[1],
+                id=file,
                 texts=sentences,
                 words=base.numbers(base.words_of(sentences), word),
                 labels=[classes.index(_split(file)[0])],

@@ -94,7 +94,7 @@ def _pair(
     label = int(side["labels"][row].argmax())
     text = [texts[key]] if key in texts else []
     return base.Pair(
-        id=str(key),
+        id=f"{classes[label]}/{image}.jpg",
         texts=text,
         words=base.numbers(base.words_of(text), word),
         labels=[label],
