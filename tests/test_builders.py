@@ -75,7 +75,7 @@ MIR_TAGS = {
     5: "",
     6: "zürich\nsky\n",
     7: "sky\n",
-    8: "sea\nsea\n\nonly\n",
+    8: "sea\nonly\n\nonly\n",
 }
 MIR_LABELS = {"sky": [1, 2, 4], "sea": [1, 3, 5], "night": [6, 8]}  # 7 has none
 MIR = mirflickr25k.Config(name="small", num_pictures=8, min_pictures=2)
@@ -103,7 +103,7 @@ def test_mirflickr_is_built(tmp_path):
     assert pairs.ids == ids(1, 2, 3, 6, 8)
     assert pairs.words.tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 1, 1], [1, 0, 0]]
     assert pairs.texts[1] == "sky\nzürich"
-    assert pairs.texts[4] == "sea\nsea\nonly"
+    assert pairs.texts[4] == "sea\nonly\nonly"
     names = [np.array(pairs.metadata["label_names"])[row == 1].tolist() for row in pairs.labels]
     assert names == [["sea", "sky"], ["sky"], ["sea"], ["night"], ["night"]]
     assert list(pairs.pictures) == [picture(n) for n in (1, 2, 3, 6, 8)]
@@ -481,7 +481,7 @@ def write_wikipedia(manual):
             files[f"wikipedia_dataset/images/{CLASSES[n - 1]}/image{n}.jpg"] = picture(n)
             files[f"wikipedia_dataset/texts/text-{n}.xml"] = (
                 f"<?xml version='1.0'?>\n<article><title>T</title><text>The battle\n of "
-                f"<i>{n}</i> &amp; more</text></article>"
+                f"<i>{n}</i> &amp; more{' aa ab ac' * (name == 'test')}</text></article>"
             )
     write(manual, files)
     scipy.io.savemat(manual / "wikipedia_dataset/raw_features.mat", arrays)
@@ -498,7 +498,7 @@ def test_wikipedia_is_built(tmp_path, zipped):
     assert pairs.ids == [f"class{n}/image{n}.jpg" for n in (1, 2, 3, 4, 5)]
     assert pairs.parts.tolist() == ["train"] * 3 + ["test"] * 2
     assert pairs.labels.argmax(axis=1).tolist() == [0, 1, 2, 3, 4]
-    assert pairs.texts[3] == "The battle of 4 & more"
+    assert pairs.texts[3] == "The battle of 4 & more aa ab ac"
     assert pairs.metadata["vocabulary"] == ["battle", "more", "of"]
     both = np.concatenate([arrays["I_tr"], arrays["I_te"]])
     np.testing.assert_array_equal(pairs.arrays["image_features"], both)
