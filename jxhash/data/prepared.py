@@ -184,8 +184,9 @@ def load(name: str, data_dir: str | os.PathLike) -> Dataset:
             f"`python -m jxhash.data.builders {data} --data_dir={data_dir}`"
         )
     pairs = open_pairs(versions[-1].parent)
-    images = pairs.arrays.get("image_features")
-    if images is None:
+    if "image_features" in pairs.arrays:
+        images = pairs.arrays["image_features"].astype(np.float32)
+    else:
         images = read_features(versions[-1].parent / FEATURES, pairs.ids)
     return dataset(pairs, division(pairs, protocol, int(seed)), images)
 
@@ -260,7 +261,9 @@ def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray) -> Dataset
         raise UserError(f"{pairs.name} has no labels, by which retrieval is measured here")
     if len(images) != len(pairs.ids):
         raise UserError(f"{len(images):,} images were given for {len(pairs.ids):,} pairs")
-    texts = pairs.words if pairs.words.shape[1] else pairs.arrays["text_features"]
+    texts = pairs.words
+    if not texts.shape[1]:
+        texts = pairs.arrays["text_features"].astype(np.float32)
     inputs = {"image": np.asarray(images), "text": texts}
     arrays = {**inputs, "labels": pairs.labels, "ids": np.array(pairs.ids)}
     arrays |= {part: getattr(split, part) for part in protocols.PARTS}
