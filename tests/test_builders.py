@@ -1,5 +1,6 @@
 """Builders: small archives in the layout of the real ones, whole and malformed, and real files."""
 
+import contextlib
 import dataclasses
 import functools
 import http.server
@@ -10,6 +11,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import zipfile
 
@@ -22,6 +24,7 @@ import tensorflow_datasets as tfds
 from jxhash import data
 from jxhash.data import builders, prepared, protocols
 from jxhash.data.builders import (
+    base,
     flickr30k,
     iapr_tc12,
     mirflickr25k,
@@ -51,8 +54,8 @@ def write(folder, files):
         (folder / path).write_bytes(content)
 
 
-def zip_folder(folder, file):
-    with zipfile.ZipFile(file, "w") as archive:
+def zip_folder(folder, file, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(file, "w", compression) as archive:
         for path in sorted(folder.rglob("*")):
             archive.write(path, path.relative_to(folder.parent))
     shutil.rmtree(folder)
@@ -188,37 +191,74 @@ def test_damaged_zip_files_are_named(tmp_path):
     (manual / "mirflickr25k.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"mirflickr25k\.zip is no folder and no whole zip file"):
         build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
-    place = whole.index(picture(3)) + 200
+    place = whole.index(picture(3)) + 200  # stored: its sum is wrong
     changed = whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]
     (manual / "mirflickr25k.zip").write_bytes(changed)
     with pytest.raises(UserError, match=r"pair im3.jpg: .*im3\.jpg is damaged.*CRC"):
         build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
+    write_mirflickr(manual)
+    zip_folder(manual / "mirflickr", manual / "mirflickr25k.zip", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(manual / "mirflickr25k.zip") as archive:
+        entry = archive.getinfo("mirflickr/im3.jpg")
+    place = entry.header_offset + 30 + len(entry.filename)
+    with open(manual / "mirflickr25k.zip", "r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * 20)  # packed: it does not unpack
+    with pytest.raises(UserError, match=r"pair im3.jpg: .*im3\.jpg is damaged.*decompress"):
+        build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
+    assert not list((tmp_path / "prepared/mirflickr25k").glob("small/*"))
 
 
-def test_archives_that_have_an_address_are_downloaded(tmp_path, monkeypatch):
-    served = tmp_path / "served"
-    write_mirflickr(served)
-    for folder in ("mirflickr", "mirflickr25k_annotations_v080"):
-        name = "mirflickr25k" if folder == "mirflickr" else folder
-        zip_folder(served / folder, served / f"{name}.zip")
-    handler = functools.partial(QuietHandler, directory=str(served))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        address = f"http://127.0.0.1:{server.server_port}/"
-        monkeypatch.setattr(mirflickr25k, "_URL", address)
-        pairs = build(mirflickr25k.Mirflickr25k, MIR, tmp_path, manual="nothing")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert pairs.ids == ids(1, 2, 3, 6, 8)
+def test_a_picture_that_is_there_twice_is_named(tmp_path):
+    write_pascal(tmp_path / "manual")
+    pairs = [base.Pair("a.jpg", [], []), base.Pair("b.jpg", [], []), base.Pair("a.jpg", [], [])]
+
+    class Twice(pascal_sentence.PascalSentence, skip_registration=True):
+        def contents(self, fetch, faults):
+            return base.Contents([], ["label"], {"pairs": pairs})
+
+    config = pascal_sentence.Config(name="small", pictures=False)
+    with pytest.raises(UserError, match=r"the picture a\.jpg twice"):
+        build(Twice, config, tmp_path)
+
+
+@contextlib.contextmanager
+def served(folder):
+    """A folder at an address."""
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
+
+
+def test_archives_that_have_an_address_are_downloaded(tmp_path, monkeypatch):
+    folder = tmp_path / "served"
+    write_mirflickr(folder)
+    zip_folder(folder / "mirflickr", folder / "mirflickr25k.zip")
+    annotations = "mirflickr25k_annotations_v080"
+    zip_folder(folder / annotations, folder / f"{annotations}.zip")
+    with served(folder) as address:
+        monkeypatch.setattr(mirflickr25k, "_URL", address)
+        pairs = build(mirflickr25k.Mirflickr25k, MIR, tmp_path, manual="nothing")
+    assert pairs.ids == ids(1, 2, 3, 6, 8)
+
+
+def test_dead_addresses_are_named(tmp_path, monkeypatch):
+    message = r"mirflickr25k.zip cannot be downloaded .*404.* get mirflickr25k.zip or mirflickr by"
+    with served(tmp_path / "nothing") as address:
+        monkeypatch.setattr(mirflickr25k, "_URL", address)
+        with pytest.raises(UserError, match=message):
+            build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
 
 
 # NUS-WIDE: six pictures, four concepts of which two are kept, three tags.
@@ -269,6 +309,7 @@ def test_nuswide_is_built(tmp_path):
         ("Groundtruth/AllLabels/Labels_sky.txt", b"0\n", b"-1\n", "Labels_sky.txt, line 2: expect"),
         ("Groundtruth/AllLabels/Labels_sky.txt", b"0\n", b"", "Labels_sky.txt has 5 lines.*6"),
         ("ImageList/Imagelist.txt", b"actor\\0001", b"..\\0001", "Imagelist.txt, line 2: expected"),
+        ("ImageList/Imagelist.txt", b"0004_904", b"0000_900", "line 5: tags of '904'.*is 900"),
         ("ImageList/Imagelist.txt", b"actor\\0005_905.jpg \r\n", b"", "5 lines, not 6"),
         ("NUS_WID_Tags/TagList1k.txt", b"red\n", b"", "2 tags, not 3"),
         ("NUS_WID_Tags/AllTags1k.txt", b"0\t0\t1\t\n", b"0\t1\t\n", "AllTags1k.txt, line 2: exp"),
@@ -288,6 +329,15 @@ def test_wrong_nuswide_is_named(tmp_path, file, old, new, message):
         path.write_bytes(path.read_bytes().replace(old, new, 1))
     with pytest.raises(UserError, match=message):
         build(nuswide.Nuswide, NUS, tmp_path)
+
+
+def test_nuswide_can_do_without_pictures(tmp_path):
+    write_nuswide(tmp_path / "manual")
+    shutil.rmtree(tmp_path / "manual/Flickr")
+    config = dataclasses.replace(NUS, name="small-tags", pictures=False)
+    pairs = build(nuswide.Nuswide, config, tmp_path)
+    assert len(pairs.ids) == 5
+    assert pairs.pictures is None
 
 
 def test_nuswide_says_how_to_get_its_pictures(tmp_path):
@@ -430,6 +480,19 @@ def test_iapr_is_built(tmp_path):
     assert pairs.metadata["vocabulary"] == ["a", "in", "park"]
     assert pairs.words.tolist() == [[1, 1, 1], [1, 0, 1], [1, 0, 0], [1, 1, 1]]
     assert pairs.pictures[2] == picture(1025)
+
+
+def test_iapr_is_downloaded_and_unpacked(tmp_path, monkeypatch):
+    write_iapr(tmp_path / "manual")
+    (tmp_path / "served").mkdir()
+    with tarfile.open(tmp_path / "served/iaprtc12.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "manual/iaprtc12", "iaprtc12")
+    shutil.rmtree(tmp_path / "manual/iaprtc12")
+    with served(tmp_path / "served") as address:
+        monkeypatch.setattr(iapr_tc12, "_URL", f"{address}iaprtc12.tgz")
+        pairs = build(iapr_tc12.IaprTc12, IAPR, tmp_path)
+    assert pairs.texts[:2] == ["a café in the park;", "a park & trees"]
+    assert pairs.pictures[3] == picture(1026)
 
 
 ENG = "iaprtc12/annotations_complete_eng/00/25.eng"

@@ -170,7 +170,7 @@ def _sizes(name: str, data: str) -> Sizes:
     if name not in PROTOCOLS:
         raise UserError(f"unknown protocol {name!r}; known are {', '.join(names())}")
     known = PROTOCOLS[name]
-    whole = data.removesuffix("-skipping")
+    whole = data.removesuffix("-skipping").removesuffix("-tags")
     sizes = known.get(whole) or known.get(whole.partition("/")[0])
     if sizes is None:
         raise UserError(f"protocol {name!r} says nothing of {data!r}, only of {', '.join(known)}")

@@ -6,6 +6,7 @@ manual folder, as the file or unpacked; what has an address is downloaded otherw
 """
 
 import collections
+import contextlib
 import dataclasses
 import io
 import itertools
@@ -13,7 +14,8 @@ import os
 import pathlib
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,11 +46,13 @@ class Config(tfds.core.BuilderConfig):
     """What is built of an archive.
 
     Attributes:
+      pictures: whether pictures are read, or texts and labels alone.
       skip_faulty: leave out pairs that are damaged (a truncated picture, a missing or unreadable
         text) and count them in the metadata, instead of stopping at the first. Faults of the whole
         archive stop in either case.
     """
 
+    pictures: bool = True
     skip_faulty: bool = False
 
     def skipping(self) -> "Config":
@@ -127,7 +131,6 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     HOMEPAGE = ""
     CITATION = ""
-    PICTURES = True
     LABELS = True
     ARRAYS: Mapping[str, int] = {}
 
@@ -159,7 +162,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
         if self.LABELS:
             features["labels"] = bits
-        if self.has_pictures:
+        if self.builder_config.pictures:
             features["image"] = tfds.features.Image()
         for name, width in self.ARRAYS.items():
             features[name] = tfds.features.Tensor(
@@ -173,11 +176,6 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             citation=self.CITATION,
             metadata=tfds.core.MetadataDict(),
         )
-
-    @property
-    def has_pictures(self) -> bool:
-        """Whether this config reads pictures."""
-        return self.PICTURES
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         faults = Faults(self.builder_config)
@@ -199,7 +197,11 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self, pairs: Iterable[Pair], rows: Iterator[int], sizes: tuple[int, int], faults: Faults
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         vocabulary_size, num_labels = sizes
+        seen = set()
         for pair in pairs:
+            if pair.id in seen:
+                raise UserError(f"the archive has the picture {pair.id} twice; it is damaged")
+            seen.add(pair.id)
             example = {
                 "id": pair.id,
                 "texts": list(pair.texts),
@@ -208,7 +210,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             }
             if self.LABELS:
                 example["labels"] = marked(pair.labels, num_labels)
-            if self.has_pictures:
+            if self.builder_config.pictures:
                 try:
                     example["image"] = checked_picture(pair.picture)
                 except UserError as error:
@@ -240,11 +242,22 @@ class Fetch:
 
     def download(self, url: str, *names: str) -> Folder:
         """Opens what the manual folder has, else downloads a zip file."""
-        return self._find(names) or opened(_path(self._dl_manager.download(url)))
+        return self._find(names) or self._fetched(self._dl_manager.download, url, names)
 
     def unpack(self, url: str, *names: str) -> Folder:
         """Opens what the manual folder has, else downloads a tar file and unpacks it."""
-        return self._find(names) or opened(_path(self._dl_manager.download_and_extract(url)))
+        get = self._dl_manager.download_and_extract
+        return self._find(names) or self._fetched(get, url, names)
+
+    def _fetched(self, get: Callable, url: str, names: Sequence[str]) -> Folder:
+        try:
+            return opened(_path(get(url)))
+        # A dead address shows as whatever the network, the server or the unpacker makes of it.
+        except Exception as error:
+            raise UserError(
+                f"{url} cannot be downloaded ({type(error).__name__}: {error}); get "
+                f"{' or '.join(names)} by other ways and put it into the manual folder"
+            ) from error
 
     def _find(self, names: Sequence[str]) -> Folder | None:
         try:
@@ -295,14 +308,24 @@ def read(path: Folder, limit: int = _MAX_TEXT_BYTES) -> bytes:
     Raises:
       UserError: it is missing, damaged or larger than `limit`.
     """
+    with _named(path):
+        size = _size(path)
+        content = path.read_bytes() if size <= limit else b""
+    if size > limit:
+        raise UserError(f"{path} is larger than {limit:,} bytes; it is no file of this archive")
+    return content
+
+
+@contextlib.contextmanager
+def _named(path: Folder) -> Iterator[None]:
+    """Says which file it was that could not be read."""
     try:
-        if _size(path) > limit:
-            raise UserError(f"{path} is larger than {limit:,} bytes; it is no file of this archive")
-        return path.read_bytes()
-    except (OSError, KeyError) as error:
+        yield
+    except (FileNotFoundError, KeyError) as error:
         raise UserError(f"{path} is missing") from error
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{path} is damaged ({error}); download the archive again") from error
+    # BadZipFile and zlib.error; zipfile says RuntimeError of what is encrypted.
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}); get the archive again") from error
 
 
 def _size(path: Folder) -> int:
@@ -332,14 +355,9 @@ def stream_lines(path: Folder) -> Iterator[bytes]:
     Raises:
       UserError: it is missing or damaged.
     """
-    try:
-        with path.open("rb") as file:
-            while line := file.readline(_MAX_LINE_BYTES):
-                yield line
-    except (OSError, KeyError) as error:
-        raise UserError(f"{path} is missing") from error
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{path} is damaged ({error}); download the archive again") from error
+    with _named(path), path.open("rb") as file:
+        while line := file.readline(_MAX_LINE_BYTES):
+            yield line
 
 
 def zipped(what: str, *lists: Iterable[Any]) -> Iterator[tuple]:

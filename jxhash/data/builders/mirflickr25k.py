@@ -21,13 +21,11 @@ class Config(base.Config):
     """What is built of MIRFLICKR-25K.
 
     Attributes:
-      pictures: whether pictures are read.
       tagged: whether a pair must have a word of the vocabulary.
       num_pictures: the pictures of the archive.
       min_pictures: a tag is a word if it is on as many pictures, counted over all of them.
     """
 
-    pictures: bool = True
     tagged: bool = True
     num_pictures: int = 25_000
     min_pictures: int = 20
@@ -51,11 +49,6 @@ class Mirflickr25k(base.PairsBuilder):
     {PICTURES} (or its folder `mirflickr`) and {ANNOTATIONS} (or a folder of its name without
     .zip), from https://press.liacs.nl/mirflickr/mirdownload.html."""
     CITATION = """M. J. Huiskes and M. S. Lew. The MIR Flickr Retrieval Evaluation. ACM MIR 2008."""
-
-    @property
-    def has_pictures(self) -> bool:
-        """Whether this config reads pictures."""
-        return self.builder_config.pictures
 
     def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
         """Reads tags and labels."""

@@ -35,12 +35,15 @@ class Nuswide(base.PairsBuilder):
 
     A pair is a picture with one of the concepts kept: 195,834 of 21 concepts. The bag of words is
     the archive's own, `AllTags1k.txt`: its 1,000 most frequent tags. Pairs without any of these
-    tags are kept; protocols that leave them out say so.
+    tags are kept; protocols that leave them out say so. The configs "tc21-tags" and "tc10-tags" do
+    without the pictures.
     """
 
     BUILDER_CONFIGS = [  # noqa: RUF012 - the name is tensorflow-datasets'
         Config(name="tc21", num_concepts=21),
         Config(name="tc10", num_concepts=10),
+        Config(name="tc21-tags", num_concepts=21, pictures=False),
+        Config(name="tc10-tags", num_concepts=10, pictures=False),
     ]
     HOMEPAGE = _URL + "NUS-WIDE.html"
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""Ask for the pictures at {_URL}NUS-WIDE.html and put them into
@@ -62,7 +65,7 @@ class Nuswide(base.PairsBuilder):
                 ("ImageList", "Imagelist.txt"),
             )
         )
-        pictures = fetch.manual("Flickr", "Flickr.zip")
+        pictures = fetch.manual("Flickr", "Flickr.zip") if config.pictures else images
         files = base.read_lines(images / "Imagelist.txt")
         if len(files) != config.num_pictures:
             raise UserError(

@@ -22,11 +22,9 @@ class Config(base.Config):
     """What is built of Wikipedia.
 
     Attributes:
-      pictures: whether pictures and articles are read, or the archive's features alone.
       num_words: the size of the vocabulary.
     """
 
-    pictures: bool = True
     num_words: int = 3_000
 
 
@@ -52,11 +50,6 @@ class WikipediaCrossModal(base.PairsBuilder):
     CITATION = """N. Rasiwasia et al. A New Approach to Cross-Modal Multimedia Retrieval. ACM
     Multimedia 2010."""
 
-    @property
-    def has_pictures(self) -> bool:
-        """Whether this config reads pictures."""
-        return self.builder_config.pictures
-
     def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
         """Reads the authors' lists, their features and the articles."""
         names = "wikipedia_dataset.zip", "wikipedia_dataset", "wikipedia"
@@ -64,7 +57,7 @@ class WikipediaCrossModal(base.PairsBuilder):
         classes = [name.strip() for name in base.read_lines(folder / "categories.list")]
         sides = dict(zip(("train", "test"), wikipedia.read_sides(folder), strict=True))
         texts = {}
-        if self.has_pictures:
+        if self.builder_config.pictures:
             texts = _read_texts(folder, sides, faults)
         training = (texts[key] for key in sides["train"]["ids"][:, 0] if key in texts)
         vocabulary = base.frequent_words(
@@ -75,7 +68,7 @@ class WikipediaCrossModal(base.PairsBuilder):
             name: [
                 _pair(folder, side, row, texts, word, classes)
                 for row, (key, _) in enumerate(side["ids"])
-                if key in texts or not self.has_pictures
+                if key in texts or not self.builder_config.pictures
             ]
             for name, side in sides.items()
         }
