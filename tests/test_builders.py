@@ -495,6 +495,36 @@ def test_iapr_is_downloaded_and_unpacked(tmp_path, monkeypatch):
     assert pairs.pictures[3] == picture(1026)
 
 
+def test_tar_files_are_unpacked_whole_or_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "name.jpg").write_bytes(picture(1) * 40)
+    path, folder = tmp_path / "a.tgz", tmp_path / "out/a.tgz"
+
+    def pack(name):
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(tmp_path / "name.jpg", "good.jpg")
+            archive.add(tmp_path / "name.jpg", name)
+
+    pack("../outside.jpg")
+    with pytest.raises(UserError, match=r"a\.tgz cannot be unpacked.*outside"):
+        base.unpacked(path, folder)
+    pack("inside.jpg")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"a\.tgz cannot be unpacked"):
+        base.unpacked(path, folder)
+    path.write_bytes(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "_MAX_ARCHIVE_BYTES", 20_000)
+        with pytest.raises(UserError, match="more than 20,000 bytes"):
+            base.unpacked(path, folder)
+    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "outside.jpg").exists()
+    assert (base.unpacked(path, folder) / "inside.jpg").read_bytes() == picture(1) * 40
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["a.tgz"]
+    path.unlink()
+    assert base.unpacked(path, folder) == folder
+
+
 ENG = "iaprtc12/annotations_complete_eng/00/25.eng"
 
 
@@ -735,7 +765,7 @@ def test_the_command_line(tmp_path, capsys):
     assert path == tmp_path / "out/wikipedia_cross_modal/features-skipping/1.0.0"
     assert len(prepared.open_pairs(path).ids) == 5
     assert command.main(["flickr30k", *options]) == 2
-    assert "flickr30k needs flickr30k or flickr30k.zip" in capsys.readouterr().err
+    assert "flickr30k needs flickr30k or flickr30k.tar.gz" in capsys.readouterr().err
 
 
 def test_names_that_cannot_be_loaded(tmp_path):

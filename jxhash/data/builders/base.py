@@ -12,10 +12,12 @@ import io
 import itertools
 import os
 import pathlib
+import tarfile
+import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +37,7 @@ Folder = pathlib.Path | zipfile.Path
 _MAX_PICTURE_BYTES = 2**26
 _MAX_TEXT_BYTES = 2**30
 _MAX_LINE_BYTES = 2**20
+_MAX_ARCHIVE_BYTES = 2**36
 _MAX_PIXELS = 2**26
 
 # Archives call all their pictures .jpg, whatever they are.
@@ -220,13 +223,17 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class Fetch:
-    """Finds an archive in the manual folder, or downloads it."""
+    """Finds an archive in the manual folder, or downloads it.
+
+    A folder and a zip file are read as they are; a tar file is unpacked, once, beside the
+    downloads.
+    """
 
     def __init__(self, dl_manager: Any, name: str, instructions: str) -> None:
         self._dl_manager, self._name, self._instructions = dl_manager, name, instructions
 
     def manual(self, *names: str) -> Folder:
-        """Opens the first of some folders or zip files that the manual folder has.
+        """Opens the first of some folders or files that the manual folder has.
 
         Raises:
           UserError: it has none; the message holds the instructions.
@@ -241,23 +248,23 @@ class Fetch:
         return found
 
     def download(self, url: str, *names: str) -> Folder:
-        """Opens what the manual folder has, else downloads a zip file."""
-        return self._find(names) or self._fetched(self._dl_manager.download, url, names)
+        """Opens what the manual folder has, else what is at an address.
 
-    def unpack(self, url: str, *names: str) -> Folder:
-        """Opens what the manual folder has, else downloads a tar file and unpacks it."""
-        get = self._dl_manager.download_and_extract
-        return self._find(names) or self._fetched(get, url, names)
-
-    def _fetched(self, get: Callable, url: str, names: Sequence[str]) -> Folder:
+        Raises:
+          UserError: there is neither.
+        """
+        found = self._find(names)
+        if found is not None:
+            return found
         try:
-            return opened(_path(get(url)))
-        # A dead address shows as whatever the network, the server or the unpacker makes of it.
+            path = _path(self._dl_manager.download(url))
+        # A dead address shows as whatever the network or the server makes of it.
         except Exception as error:
             raise UserError(
                 f"{url} cannot be downloaded ({type(error).__name__}: {error}); get "
                 f"{' or '.join(names)} by other ways and put it into the manual folder"
             ) from error
+        return self._opened(path)
 
     def _find(self, names: Sequence[str]) -> Folder | None:
         try:
@@ -265,7 +272,12 @@ class Fetch:
         except AssertionError:  # there is no such folder, or it is empty
             return None
         paths = [manual / name for name in names if (manual / name).exists()]
-        return opened(paths[0]) if paths else None
+        return self._opened(paths[0]) if paths else None
+
+    def _opened(self, path: pathlib.Path) -> Folder:
+        if path.is_dir() or not tarfile.is_tarfile(path):
+            return opened(path)
+        return unpacked(path, _path(self._dl_manager.download_dir) / "unpacked" / path.name)
 
 
 def _path(path: os.PathLike) -> pathlib.Path:
@@ -286,6 +298,32 @@ def opened(path: pathlib.Path) -> Folder:
         raise UserError(
             f"{path} is no folder and no whole zip file ({error}); download it again"
         ) from error
+
+
+def unpacked(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Unpacks a tar file into a folder, whole or not at all; what is there is taken as it is.
+
+    Raises:
+      UserError: the file is damaged, far too large, or has files that lie outside the folder.
+    """
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
+        whole = pathlib.Path(draft) / "whole"
+        whole.mkdir()
+        try:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    size += member.size
+                    if size > _MAX_ARCHIVE_BYTES:
+                        raise ValueError(f"it unpacks to more than {_MAX_ARCHIVE_BYTES:,} bytes")
+                    archive.extract(member, whole, filter="data")
+        except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
+            raise UserError(f"{path} cannot be unpacked ({error}); get it again") from error
+        whole.rename(folder)
+    return folder
 
 
 def around(root: Folder, marker: str) -> Folder:

@@ -36,15 +36,16 @@ class Flickr30k(base.PairsBuilder):
     LABELS = False
     HOMEPAGE = "https://shannon.cs.illinois.edu/DenotationGraph/"
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""Ask for the archives with the form at
-    https://shannon.cs.illinois.edu/DenotationGraph/, unpack them and put the folder
-    `flickr30k-images` and a folder `flickr30k` with {_TOKENS} into the manual folder."""
+    https://shannon.cs.illinois.edu/DenotationGraph/ and put flickr30k-images.tar.gz (or its folder
+    `flickr30k-images`) and flickr30k.tar.gz (or a folder `flickr30k` with {_TOKENS}) into the
+    manual folder."""
     CITATION = """P. Young et al. From Image Descriptions to Visual Denotations. TACL 2014."""
 
     def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
         """Reads the captions."""
         config = self.builder_config
-        folder = base.around(fetch.manual("flickr30k", "flickr30k.zip"), _TOKENS)
-        pictures = fetch.manual("flickr30k-images", "flickr30k-images.zip")
+        folder = base.around(fetch.manual("flickr30k", "flickr30k.tar.gz"), _TOKENS)
+        pictures = fetch.manual("flickr30k-images", "flickr30k-images.tar.gz")
         nested = pictures / "flickr30k-images"
         pictures = nested if nested.exists() else pictures
         captions = _read(folder / _TOKENS)

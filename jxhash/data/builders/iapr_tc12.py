@@ -50,7 +50,9 @@ class IaprTc12(base.PairsBuilder):
         """Reads labels and descriptions."""
         config = self.builder_config
         benchmark = base.around(fetch.manual("benchmark", "saiaprtc12ok"), "wlist.txt")
-        photos = base.around(fetch.unpack(_URL, "iaprtc12"), "annotations_complete_eng")
+        photos = base.around(
+            fetch.download(_URL, "iaprtc12", "iaprtc12.tgz"), "annotations_complete_eng"
+        )
         names, segments = _read_labels(benchmark)
         if len(segments) != config.num_pictures or len(names) != config.num_labels:
             raise UserError(
