@@ -23,6 +23,7 @@ import tensorflow_datasets as tfds
 
 from jxhash import data
 from jxhash.data import builders, prepared, protocols
+from jxhash.data.builders import archive as archives
 from jxhash.data.builders import (
     base,
     flickr30k,
@@ -506,23 +507,23 @@ def test_tar_files_are_unpacked_whole_or_not_at_all(tmp_path, monkeypatch):
 
     pack("../outside.jpg")
     with pytest.raises(UserError, match=r"a\.tgz cannot be unpacked.*outside"):
-        base.unpacked(path, folder)
+        archives.unpacked(path, folder)
     pack("inside.jpg")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"a\.tgz cannot be unpacked"):
-        base.unpacked(path, folder)
+        archives.unpacked(path, folder)
     path.write_bytes(whole)
     with monkeypatch.context() as patch:
-        patch.setattr(base, "_MAX_ARCHIVE_BYTES", 20_000)
+        patch.setattr(archives, "_MAX_ARCHIVE_BYTES", 20_000)
         with pytest.raises(UserError, match="more than 20,000 bytes"):
-            base.unpacked(path, folder)
+            archives.unpacked(path, folder)
     assert not list((tmp_path / "out").iterdir())
     assert not (tmp_path / "outside.jpg").exists()
-    assert (base.unpacked(path, folder) / "inside.jpg").read_bytes() == picture(1) * 40
+    assert (archives.unpacked(path, folder) / "inside.jpg").read_bytes() == picture(1) * 40
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["a.tgz"]
     path.unlink()
-    assert base.unpacked(path, folder) == folder
+    assert archives.unpacked(path, folder) == folder
 
 
 ENG = "iaprtc12/annotations_complete_eng/00/25.eng"

@@ -283,7 +283,7 @@ def _read_list(path: pathlib.Path) -> np.ndarray:
     _check_size(path.stat().st_size, path)
     try:
         if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
+            return np.load(path, mmap_mode="r", allow_pickle=False)
         lines = path.read_text(encoding="utf-8").split("\n")
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{path} cannot be read ({error})") from error

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from jxhash.data.builders import base
+from jxhash.data.builders import archive, base
 from jxhash.errors import UserError
 
 _TOKENS = "results_20130124.token"
@@ -41,10 +41,10 @@ class Flickr30k(base.PairsBuilder):
     manual folder."""
     CITATION = """P. Young et al. From Image Descriptions to Visual Denotations. TACL 2014."""
 
-    def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
+    def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads the captions."""
         config = self.builder_config
-        folder = base.around(fetch.manual("flickr30k", "flickr30k.tar.gz"), _TOKENS)
+        folder = archive.around(fetch.manual("flickr30k", "flickr30k.tar.gz"), _TOKENS)
         pictures = fetch.manual("flickr30k-images", "flickr30k-images.tar.gz")
         nested = pictures / "flickr30k-images"
         pictures = nested if nested.exists() else pictures
@@ -77,10 +77,10 @@ class Flickr30k(base.PairsBuilder):
         return base.Contents(vocabulary, [], {"pairs": pairs})
 
 
-def _read(path: base.Folder) -> dict[str, dict[int, str]]:
+def _read(path: archive.Folder) -> dict[str, dict[int, str]]:
     """Picture -> place -> caption."""
     captions: dict[str, dict[int, str]] = {}
-    for number, line in enumerate(base.read_lines(path), start=1):
+    for number, line in enumerate(archive.read_lines(path), start=1):
         found = _LINE.fullmatch(line.strip())
         if not found:
             raise UserError(f"{path}, line {number}: expected picture.jpg#place, a tab, a caption")

@@ -4,7 +4,7 @@ import dataclasses
 import html
 import re
 
-from jxhash.data.builders import base
+from jxhash.data.builders import archive, base
 from jxhash.errors import UserError
 
 # As published repositories use it; no SHA-256 of the file was found.
@@ -46,11 +46,11 @@ class IaprTc12(base.PairsBuilder):
     CITATION = """M. Grubinger et al. The IAPR TC-12 Benchmark. OntoImage 2006. H. J. Escalante et
     al. The Segmented and Annotated IAPR TC-12 Benchmark. CVIU 2010."""
 
-    def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
+    def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads labels and descriptions."""
         config = self.builder_config
-        benchmark = base.around(fetch.manual("benchmark", "saiaprtc12ok"), "wlist.txt")
-        photos = base.around(
+        benchmark = archive.around(fetch.manual("benchmark", "saiaprtc12ok"), "wlist.txt")
+        photos = archive.around(
             fetch.download(_URL, "iaprtc12", "iaprtc12.tgz"), "annotations_complete_eng"
         )
         names, segments = _read_labels(benchmark)
@@ -82,10 +82,12 @@ class IaprTc12(base.PairsBuilder):
         return base.Contents(vocabulary, [names[n] for n in names], {"pairs": pairs})
 
 
-def _read_labels(benchmark: base.Folder) -> tuple[dict[int, str], dict[int, tuple[str, set[int]]]]:
+def _read_labels(
+    benchmark: archive.Folder,
+) -> tuple[dict[int, str], dict[int, tuple[str, set[int]]]]:
     """Label -> name of those that are used; picture -> its folder and labels, by number."""
     names = {}
-    for line_number, line in enumerate(base.read_lines(benchmark / "wlist.txt"), start=1):
+    for line_number, line in enumerate(archive.read_lines(benchmark / "wlist.txt"), start=1):
         number, _, name = line.strip().partition("\t")
         if not number.isdigit() or not name:
             raise UserError(f"{benchmark / 'wlist.txt'}, line {line_number}: expected number, name")
@@ -94,7 +96,7 @@ def _read_labels(benchmark: base.Folder) -> tuple[dict[int, str], dict[int, tupl
     folders = (benchmark / "saiapr_tc-12").iterdir()
     for folder in sorted((path for path in folders if path.is_dir()), key=lambda path: path.name):
         path = folder / "labels.txt"
-        for line_number, line in enumerate(base.read_lines(path), start=1):
+        for line_number, line in enumerate(archive.read_lines(path), start=1):
             cells = line.split()
             if not cells:
                 continue
@@ -111,9 +113,9 @@ def _read_labels(benchmark: base.Folder) -> tuple[dict[int, str], dict[int, tupl
     )
 
 
-def _description(path: base.Folder) -> str:
+def _description(path: archive.Folder) -> str:
     """The description in an annotation, which is Latin-1."""
-    content = base.read(path)
+    content = archive.read(path)
     if not content.isascii() and _is_utf8(content):
         raise UserError(f"{path} is UTF-8; the archive's are ISO-8859-1")
     found = _DESCRIPTION.search(content.decode("latin-1"))

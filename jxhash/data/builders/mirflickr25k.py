@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 
-from jxhash.data.builders import base
+from jxhash.data.builders import archive, base
 from jxhash.errors import UserError
 
 # Both addresses are as published repositories use them; no SHA-256 of the files was found.
@@ -50,13 +50,13 @@ class Mirflickr25k(base.PairsBuilder):
     .zip), from https://press.liacs.nl/mirflickr/mirdownload.html."""
     CITATION = """M. J. Huiskes and M. S. Lew. The MIR Flickr Retrieval Evaluation. ACM MIR 2008."""
 
-    def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
+    def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads tags and labels."""
         config = self.builder_config
         pictures = fetch.download(_URL + PICTURES, PICTURES, "mirflickr")
         annotations = fetch.download(_URL + ANNOTATIONS, ANNOTATIONS, ANNOTATIONS[:-4])
-        pictures = base.around(pictures, "meta/tags")
-        labels = _labels(base.around(annotations, f"{LABELS[0]}.txt"), config.num_pictures)
+        pictures = archive.around(pictures, "meta/tags")
+        labels = _labels(archive.around(annotations, f"{LABELS[0]}.txt"), config.num_pictures)
         tags = _tags(pictures, config.num_pictures, faults)
         counts = collections.Counter(tag for some in tags.values() for tag in set(some))
         vocabulary = sorted(tag for tag, count in counts.items() if count >= config.min_pictures)
@@ -75,12 +75,12 @@ class Mirflickr25k(base.PairsBuilder):
         return base.Contents(vocabulary, LABELS, {"pairs": pairs})
 
 
-def _tags(folder: base.Folder, num_pictures: int, faults: base.Faults) -> dict[int, list[str]]:
+def _tags(folder: archive.Folder, num_pictures: int, faults: base.Faults) -> dict[int, list[str]]:
     """Picture -> its tags, as in the archive: lower case, without blanks."""
     tags = {}
     for number in range(1, num_pictures + 1):
         try:
-            lines = base.read_lines(folder / f"meta/tags/tags{number}.txt")
+            lines = archive.read_lines(folder / f"meta/tags/tags{number}.txt")
         except UserError as error:
             faults.found("tags", f"picture {number}: {error}")
             continue
@@ -88,12 +88,12 @@ def _tags(folder: base.Folder, num_pictures: int, faults: base.Faults) -> dict[i
     return tags
 
 
-def _labels(folder: base.Folder, num_pictures: int) -> dict[int, list[int]]:
+def _labels(folder: archive.Folder, num_pictures: int) -> dict[int, list[int]]:
     """Picture -> the numbers of its labels."""
     labels = {number: [] for number in range(1, num_pictures + 1)}
     for column, name in enumerate(LABELS):
         path = folder / f"{name}.txt"
-        for line_number, line in enumerate(base.read_lines(path), start=1):
+        for line_number, line in enumerate(archive.read_lines(path), start=1):
             if not line.strip():
                 continue
             number = int(line) if line.strip().isascii() and line.strip().isdigit() else 0

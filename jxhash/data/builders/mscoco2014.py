@@ -4,7 +4,7 @@ import dataclasses
 import json
 from typing import Any
 
-from jxhash.data.builders import base
+from jxhash.data.builders import archive, base
 from jxhash.errors import UserError
 
 _URL = "http://images.cocodataset.org/"
@@ -38,10 +38,10 @@ class Mscoco2014(base.PairsBuilder):
     `train2014`, `val2014` and `annotations`), 20 GB."""
     CITATION = """T.-Y. Lin et al. Microsoft COCO: Common Objects in Context. ECCV 2014."""
 
-    def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
+    def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads captions and categories."""
         notes = fetch.download(f"{_URL}annotations/{_ANNOTATIONS}", _ANNOTATIONS, "annotations")
-        notes = base.around(notes, "instances_train2014.json")
+        notes = archive.around(notes, "instances_train2014.json")
         pictures, categories = {}, {}
         for part in _PARTS:
             folder = fetch.download(f"{_URL}zips/{part}.zip", f"{part}.zip", part)
@@ -69,7 +69,7 @@ class Mscoco2014(base.PairsBuilder):
 
 
 def _read_part(
-    folder: base.Folder, notes: base.Folder, part: str, faults: base.Faults
+    folder: archive.Folder, notes: archive.Folder, part: str, faults: base.Faults
 ) -> tuple[dict[int, tuple], dict[int, str]]:
     """Number -> captions, categories and file of the pictures with an object; category -> name."""
     instances, captions = notes / f"instances_{part}.json", notes / f"captions_{part}.json"
@@ -114,7 +114,7 @@ def _read_part(
     return kept, names
 
 
-def _load(path: base.Folder, **lists: dict[str, type]) -> list[list[dict[str, Any]]]:
+def _load(path: archive.Folder, **lists: dict[str, type]) -> list[list[dict[str, Any]]]:
     """Some lists of an annotation file, with the fields asked for.
 
     Outlines and boxes of objects, which fill most of a file, are dropped as they are parsed.
@@ -123,7 +123,7 @@ def _load(path: base.Folder, **lists: dict[str, type]) -> list[list[dict[str, An
     kept = fields | set(lists)
     try:
         loaded = json.loads(
-            base.read(path), object_hook=lambda entry: {k: entry[k] for k in kept & entry.keys()}
+            archive.read(path), object_hook=lambda entry: {k: entry[k] for k in kept & entry.keys()}
         )
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no whole JSON file ({error}); unpack it again") from error

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jxhash.data.builders import base
+from jxhash.data.builders import archive, base
 from jxhash.errors import UserError
 
 # The addresses on the authors' page; no SHA-256 of the files was found. Pictures are given on
@@ -53,11 +53,11 @@ class Nuswide(base.PairsBuilder):
     CITATION = """T.-S. Chua et al. NUS-WIDE: A Real-World Web Image Database from National
     University of Singapore. CIVR 2009."""
 
-    def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
+    def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads concepts and lists; tags are read pair by pair."""
         config = self.builder_config
         truth, tags, concepts, images = (
-            base.around(fetch.download(f"{_URL}{name}.zip", f"{name}.zip", name), marker)
+            archive.around(fetch.download(f"{_URL}{name}.zip", f"{name}.zip", name), marker)
             for name, marker in (
                 ("Groundtruth", "AllLabels"),
                 ("NUS_WID_Tags", "All_Tags.txt"),
@@ -66,16 +66,16 @@ class Nuswide(base.PairsBuilder):
             )
         )
         pictures = fetch.manual("Flickr", "Flickr.zip") if config.pictures else images
-        files = base.read_lines(images / "Imagelist.txt")
+        files = archive.read_lines(images / "Imagelist.txt")
         if len(files) != config.num_pictures:
             raise UserError(
                 f"{images / 'Imagelist.txt'} has {len(files):,} lines, not "
                 f"{config.num_pictures:,}; it is another version of the archive"
             )
         names, labels = _largest(
-            base.read_lines(concepts / "Concepts81.txt"), truth, len(files), config.num_concepts
+            archive.read_lines(concepts / "Concepts81.txt"), truth, len(files), config.num_concepts
         )
-        vocabulary = [line.strip() for line in base.read_lines(tags / "TagList1k.txt")]
+        vocabulary = [line.strip() for line in archive.read_lines(tags / "TagList1k.txt")]
         if len(vocabulary) != config.num_tags:
             raise UserError(
                 f"{tags / 'TagList1k.txt'} has {len(vocabulary):,} tags, not {config.num_tags:,}"
@@ -85,7 +85,7 @@ class Nuswide(base.PairsBuilder):
 
 
 def _largest(
-    concepts: list[str], truth: base.Folder, num_pictures: int, kept: int
+    concepts: list[str], truth: archive.Folder, num_pictures: int, kept: int
 ) -> tuple[list[str], np.ndarray]:
     """The concepts on most pictures, in the order of the archive's list, and who has them."""
     names = [line.strip() for line in concepts if line.strip()]
@@ -95,8 +95,8 @@ def _largest(
     return [names[number] for number in chosen], np.stack([marks[n] for n in chosen], axis=1)
 
 
-def _marks(path: base.Folder, num_pictures: int) -> np.ndarray:
-    lines = base.read(path).split()
+def _marks(path: archive.Folder, num_pictures: int) -> np.ndarray:
+    lines = archive.read(path).split()
     for number, line in enumerate(lines, start=1):
         if line not in (b"0", b"1"):
             raise UserError(f"{path}, line {number}: expected 0 or 1, found {line[:40]!r}")
@@ -108,16 +108,16 @@ def _marks(path: base.Folder, num_pictures: int) -> np.ndarray:
 def _pairs(
     files: list[str],
     labels: np.ndarray,
-    tags: base.Folder,
-    pictures: base.Folder,
+    tags: archive.Folder,
+    pictures: archive.Folder,
     num_tags: int,
     faults: base.Faults,
 ) -> Iterator[base.Pair]:
     """The pairs that have a label, one line of each list at a time."""
-    bags = base.stream_lines(tags / "AllTags1k.txt")
-    raw = base.stream_lines(tags / "All_Tags.txt")
+    bags = archive.stream_lines(tags / "AllTags1k.txt")
+    raw = archive.stream_lines(tags / "All_Tags.txt")
     for number, (file, mark, bag, line) in enumerate(
-        base.zipped(f"Imagelist.txt and the lists in {tags}", files, labels, bags, raw), start=1
+        archive.zipped(f"Imagelist.txt and the lists in {tags}", files, labels, bags, raw), start=1
     ):
         path = file.strip().replace("\\", "/")
         name = _FILE.fullmatch(path)

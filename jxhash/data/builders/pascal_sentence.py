@@ -4,7 +4,7 @@ import dataclasses
 import html.parser
 import re
 
-from jxhash.data.builders import base
+from jxhash.data.builders import archive, base
 from jxhash.errors import UserError
 
 _PAGE = "index.html"
@@ -44,12 +44,12 @@ class PascalSentence(base.PairsBuilder):
     CITATION = """C. Rashtchian et al. Collecting Image Annotations Using Amazon's Mechanical Turk.
     NAACL HLT 2010 Workshop."""
 
-    def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
+    def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads the page."""
         config = self.builder_config
-        folder = base.around(fetch.manual("pascal-sentences", "pascal-sentences.zip"), _PAGE)
+        folder = archive.around(fetch.manual("pascal-sentences", "pascal-sentences.zip"), _PAGE)
         page = _Page()
-        page.feed("\n".join(base.read_lines(folder / _PAGE)))
+        page.feed("\n".join(archive.read_lines(folder / _PAGE)))
         classes = sorted({name for name, _ in map(_split, page.sentences)})
         if (len(page.sentences), len(classes)) != (config.num_pictures, config.num_classes):
             raise UserError(

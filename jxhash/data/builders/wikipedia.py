@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from jxhash.data import wikipedia
-from jxhash.data.builders import base
+from jxhash.data.builders import archive, base
 from jxhash.errors import UserError
 
 # As a public data report gives it; no SHA-256 of the file was found.
@@ -50,11 +50,11 @@ class WikipediaCrossModal(base.PairsBuilder):
     CITATION = """N. Rasiwasia et al. A New Approach to Cross-Modal Multimedia Retrieval. ACM
     Multimedia 2010."""
 
-    def contents(self, fetch: base.Fetch, faults: base.Faults) -> base.Contents:
+    def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads the authors' lists, their features and the articles."""
         names = "wikipedia_dataset.zip", "wikipedia_dataset", "wikipedia"
-        folder = base.around(fetch.download(_URL, *names), wikipedia.FILES[0])
-        classes = [name.strip() for name in base.read_lines(folder / "categories.list")]
+        folder = archive.around(fetch.download(_URL, *names), wikipedia.FILES[0])
+        classes = [name.strip() for name in archive.read_lines(folder / "categories.list")]
         sides = dict(zip(("train", "test"), wikipedia.read_sides(folder), strict=True))
         texts = {}
         if self.builder_config.pictures:
@@ -76,7 +76,7 @@ class WikipediaCrossModal(base.PairsBuilder):
 
 
 def _pair(
-    folder: base.Folder,
+    folder: archive.Folder,
     side: dict[str, np.ndarray],
     row: int,
     texts: dict[str, str],
@@ -96,7 +96,9 @@ def _pair(
     )
 
 
-def _read_texts(folder: base.Folder, sides: dict[str, dict], faults: base.Faults) -> dict[str, str]:
+def _read_texts(
+    folder: archive.Folder, sides: dict[str, dict], faults: base.Faults
+) -> dict[str, str]:
     """Id -> the section of an article, without its markup."""
     texts = {}
     for list_file, side in zip(wikipedia.FILES[1:], sides.values(), strict=True):
@@ -111,8 +113,8 @@ def _read_texts(folder: base.Folder, sides: dict[str, dict], faults: base.Faults
     return texts
 
 
-def _read_text(path: base.Folder) -> str:
-    found = _TEXT.search("\n".join(base.read_lines(path)))
+def _read_text(path: archive.Folder) -> str:
+    found = _TEXT.search("\n".join(archive.read_lines(path)))
     text = _MARKUP.sub(" ", found[1]) if found else ""
     if not text.strip():
         raise UserError(f"{path} has no text")
