@@ -11,6 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "jxhash/__init__.py").read_
 REQUIRED = [
     "absl-py>=2.0",
     "flax>=0.11.2",
+    "importlib-resources>=6.0",  # tensorflow-datasets imports it, but does not ask for it
     "jax>=0.7.2",
     "matplotlib>=3.8",
     "ml-collections>=1.0",
@@ -55,7 +56,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["jxhash", "jxhash.*"]), "jxhash.configs"],
     package_dir={"jxhash.configs": "configs"},
-    package_data={"jxhash": ["py.typed", "data/embedded/*"]},
+    package_data={"jxhash": ["py.typed", "data/embedded/*", "data/builders/checksums.tsv"]},
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     classifiers=[

@@ -4,7 +4,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from jxhash.data import embedded, wikipedia
+from jxhash.data import embedded, prepared, wikipedia
 from jxhash.data.dataset import Dataset, Items, Task
 from jxhash.errors import UserError
 
@@ -31,7 +31,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     """Loads a data set.
 
     Args:
-      name: one of `names()`.
+      name: one of `names()`; or a prepared data set, a protocol and a seed, such as
+        "nuswide/tc21:dcmh:0" (see `prepared.load`).
       data_dir: the folder that holds the folders of the sets that do not come with the package; by
         default the environment variable JXHASH_DATA_DIR says it.
 
@@ -43,13 +44,19 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     """
     if name in _EMBEDDED:
         return _EMBEDDED[name]()
+    if ":" in name:
+        return prepared.load(name, _root(name, name.partition(":")[0], data_dir))
     if name not in _FROM_FILES:
         raise UserError(f"unknown data set {name!r}; known are {', '.join(names())}")
     folder, loader = _FROM_FILES[name]
+    return loader(_root(name, folder, data_dir) / folder)
+
+
+def _root(name: str, folder: str, data_dir: str | os.PathLike | None) -> pathlib.Path:
     root = data_dir or os.environ.get("JXHASH_DATA_DIR")
     if not root:
         raise UserError(
             f"the data set {name!r} does not come with the package: put its files into a folder "
             f"{folder!r} and give the folder around it with --data_dir or JXHASH_DATA_DIR"
         )
-    return loader(pathlib.Path(root) / folder)
+    return pathlib.Path(root)

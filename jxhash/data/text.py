@@ -18,14 +18,25 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def build_vocabulary(texts: Iterable[str], min_texts: int) -> list[str]:
+def build_vocabulary(
+    texts: Iterable[str], min_texts: int, max_words: int | None = None
+) -> list[str]:
     """The words that occur in at least `min_texts` of the texts, sorted.
+
+    Args:
+      texts: of the training rows alone.
+      min_texts: a word of fewer texts is left out.
+      max_words: of more words, those of the most texts are kept, of equals the first in the
+        alphabet; None keeps all.
 
     >>> build_vocabulary(["red gull", "red fish", "blue fish"], 2)
     ['fish', 'red']
+    >>> build_vocabulary(["red gull", "red fish", "blue fish"], 1, max_words=3)
+    ['blue', 'fish', 'red']
     """
     counts = collections.Counter(word for text in texts for word in set(words(text)))
-    return sorted(word for word, count in counts.items() if count >= min_texts)
+    known = sorted(word for word, count in counts.items() if count >= min_texts)
+    return sorted(sorted(known, key=lambda word: -counts[word])[:max_words])
 
 
 def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:

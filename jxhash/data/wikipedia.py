@@ -4,6 +4,7 @@
 one of 10 classes. The training rows are the database.
 """
 
+import io
 import pathlib
 
 import numpy as np
@@ -50,6 +51,29 @@ def load_held_out(folder: pathlib.Path) -> Dataset:
 
 
 def _read(folder: pathlib.Path) -> tuple[dict, dict, str]:
+    train, query = read_sides(folder)
+    features = {}
+    for suffix, side in (("tr", train), ("te", query)):
+        for letter, modality in (("I", "image"), ("T", "text")):
+            side[modality] = np.asarray(side[modality], np.float32)
+            features[f"{letter}_{suffix}"] = side[modality]
+        side["ids"] = side["ids"][:, 1]
+    return train, query, content_hash({**features, "tr": train["labels"], "te": query["labels"]})
+
+
+def read_sides(folder: pathlib.Path) -> list[dict[str, np.ndarray]]:
+    """The training and the test rows as the archive has them.
+
+    Args:
+      folder: holds the files of the authors' archive; may be the inside of a zip file.
+
+    Returns:
+      Of each side `image` [n, 128] and `text` [n, 10], float64, `labels` (one-hot uint8 [n, 10])
+      and `ids` (text [n, 2]: of the text and of the image).
+
+    Raises:
+      UserError: a file is missing or is not what the archive holds.
+    """
     features = _read_features(folder / FILES[0])
     sides = []
     for suffix, list_file in (("tr", FILES[1]), ("te", FILES[2])):
@@ -58,8 +82,7 @@ def _read(folder: pathlib.Path) -> tuple[dict, dict, str]:
         if len({len(image), len(text), len(labels)}) != 1:
             raise UserError(f"{list_file} and {FILES[0]} in {folder} do not belong together")
         sides.append({"image": image, "text": text, "labels": labels, "ids": ids})
-    train, query = sides
-    return train, query, content_hash({**features, "tr": train["labels"], "te": query["labels"]})
+    return sides
 
 
 def _dataset(name: str, rule: str, train: dict, query: dict, digest: str) -> Dataset:
@@ -91,7 +114,8 @@ def _read_features(path: pathlib.Path) -> dict[str, np.ndarray]:
 
     require_file(path)
     try:
-        arrays = scipy.io.loadmat(path, variable_names=["I_tr", "I_te", "T_tr", "T_te"])
+        file = io.BytesIO(path.read_bytes())
+        arrays = scipy.io.loadmat(file, variable_names=["I_tr", "I_te", "T_tr", "T_te"])
     # A cut or foreign file shows as whatever the reader happens to raise.
     except Exception as error:
         raise UserError(f"{path} cannot be read ({error}); unpack the archive again") from error
@@ -102,7 +126,7 @@ def _read_features(path: pathlib.Path) -> dict[str, np.ndarray]:
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if bad.size:
             raise UserError(f"{path}: {name} holds NaN or infinity in row {bad[0]}; mend the row")
-    return {name: np.asarray(arrays[name], np.float32) for name in ("I_tr", "I_te", "T_tr", "T_te")}
+    return {name: np.asarray(arrays[name], np.float64) for name in ("I_tr", "I_te", "T_tr", "T_te")}
 
 
 def _read_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +136,7 @@ def _read_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
         if len(row) != 3 or not row[2].isdigit() or not 1 <= int(row[2]) <= _NUM_CLASSES:
             raise UserError(f"{path}, line {number}: expected text id, image id, class 1 to 10")
     classes = np.array([int(row[2]) - 1 for row in rows], int)
-    return np.eye(_NUM_CLASSES, dtype=np.uint8)[classes], np.array([row[1] for row in rows])
+    return np.eye(_NUM_CLASSES, dtype=np.uint8)[classes], np.array([row[:2] for row in rows])
 
 
 def require_file(path: pathlib.Path) -> None:

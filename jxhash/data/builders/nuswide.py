@@ -1,0 +1,151 @@
+"""NUS-WIDE (Chua et al., CIVR 2009), from its own archives, with its 21 or 10 largest concepts."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from jxhash.data.builders import archive, base
+from jxhash.errors import UserError
+
+# The addresses on the authors' page; no SHA-256 of the files was found. Pictures are given on
+# request, so that they have no address.
+_URL = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/"
+_FILE = re.compile(r"[\w-]+/\d+_(\d+)\.jpg", re.ASCII)
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Config(base.Config):
+    """What is built of NUS-WIDE.
+
+    Attributes:
+      num_concepts: the concepts kept as labels, the largest first.
+      num_pictures: the pictures of the archive.
+      num_tags: the words of the archive's list.
+    """
+
+    num_concepts: int
+    num_pictures: int = 269_648
+    num_tags: int = 1_000
+
+
+class Nuswide(base.PairsBuilder):
+    """269,648 pictures of Flickr with tags and 81 concepts, of which the 21 or 10 largest are kept.
+
+    A pair is a picture with one of the concepts kept: 195,834 of 21 concepts. The bag of words is
+    the archive's own, `AllTags1k.txt`: its 1,000 most frequent tags. Pairs without any of these
+    tags are kept; protocols that leave them out say so. The configs "tc21-tags" and "tc10-tags" do
+    without the pictures.
+    """
+
+    BUILDER_CONFIGS = [  # noqa: RUF012 - the name is tensorflow-datasets'
+        Config(name="tc21", num_concepts=21),
+        Config(name="tc10", num_concepts=10),
+        Config(name="tc21-tags", num_concepts=21, pictures=False),
+        Config(name="tc10-tags", num_concepts=10, pictures=False),
+    ]
+    HOMEPAGE = _URL + "NUS-WIDE.html"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""Ask for the pictures at {_URL}NUS-WIDE.html and put them into
+    the manual folder as `Flickr`, with one folder in it for each query word. Groundtruth.zip,
+    NUS_WID_Tags.zip, ConceptsList.zip and ImageList.zip (or folders of these names) are downloaded
+    where they are not there."""
+    CITATION = """T.-S. Chua et al. NUS-WIDE: A Real-World Web Image Database from National
+    University of Singapore. CIVR 2009."""
+
+    def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
+        """Reads concepts and lists; tags are read pair by pair."""
+        config = self.builder_config
+        truth, tags, concepts, images = (
+            archive.around(fetch.download(f"{_URL}{name}.zip", f"{name}.zip", name), marker)
+            for name, marker in (
+                ("Groundtruth", "AllLabels"),
+                ("NUS_WID_Tags", "All_Tags.txt"),
+                ("ConceptsList", "Concepts81.txt"),
+                ("ImageList", "Imagelist.txt"),
+            )
+        )
+        pictures = fetch.manual("Flickr", "Flickr.zip") if config.pictures else images
+        files = archive.read_lines(images / "Imagelist.txt")
+        if len(files) != config.num_pictures:
+            raise UserError(
+                f"{images / 'Imagelist.txt'} has {len(files):,} lines, not "
+                f"{config.num_pictures:,}; it is another version of the archive"
+            )
+        names, labels = _largest(
+            archive.read_lines(concepts / "Concepts81.txt"), truth, len(files), config.num_concepts
+        )
+        vocabulary = [line.strip() for line in archive.read_lines(tags / "TagList1k.txt")]
+        if len(vocabulary) != config.num_tags:
+            raise UserError(
+                f"{tags / 'TagList1k.txt'} has {len(vocabulary):,} tags, not {config.num_tags:,}"
+            )
+        pairs = _pairs(files, labels, tags, pictures, len(vocabulary), faults)
+        return base.Contents(vocabulary, names, {"pairs": pairs})
+
+
+def _largest(
+    concepts: list[str], truth: archive.Folder, num_pictures: int, kept: int
+) -> tuple[list[str], np.ndarray]:
+    """The concepts on most pictures, in the order of the archive's list, and who has them."""
+    names = [line.strip() for line in concepts if line.strip()]
+    marks = [_marks(truth / f"AllLabels/Labels_{name}.txt", num_pictures) for name in names]
+    order = np.argsort([-column.sum(dtype=np.int64) for column in marks], kind="stable")
+    chosen = sorted(order[:kept])
+    return [names[number] for number in chosen], np.stack([marks[n] for n in chosen], axis=1)
+
+
+def _marks(path: archive.Folder, num_pictures: int) -> np.ndarray:
+    lines = archive.read(path).split()
+    for number, line in enumerate(lines, start=1):
+        if line not in (b"0", b"1"):
+            raise UserError(f"{path}, line {number}: expected 0 or 1, found {line[:40]!r}")
+    if len(lines) != num_pictures:
+        raise UserError(f"{path} has {len(lines):,} lines, Imagelist.txt has {num_pictures:,}")
+    return np.array([line == b"1" for line in lines], np.uint8)
+
+
+def _pairs(
+    files: list[str],
+    labels: np.ndarray,
+    tags: archive.Folder,
+    pictures: archive.Folder,
+    num_tags: int,
+    faults: base.Faults,
+) -> Iterator[base.Pair]:
+    """The pairs that have a label, one line of each list at a time."""
+    bags = archive.stream_lines(tags / "AllTags1k.txt")
+    raw = archive.stream_lines(tags / "All_Tags.txt")
+    for number, (file, mark, bag, line) in enumerate(
+        archive.zipped(f"Imagelist.txt and the lists in {tags}", files, labels, bags, raw), start=1
+    ):
+        path = file.strip().replace("\\", "/")
+        name = _FILE.fullmatch(path)
+        if not name:
+            raise UserError(
+                f"Imagelist.txt, line {number}: expected folder\\number_id.jpg, found {path[:60]!r}"
+            )
+        if not mark.any():
+            continue
+        try:
+            photo, *texts = line.decode("utf-8").split()
+        except (UnicodeDecodeError, ValueError) as error:
+            faults.found("tags", f"{tags / 'All_Tags.txt'}, line {number}: no UTF-8 tags ({error})")
+            continue
+        if photo.lstrip("0") != name[1].lstrip("0"):
+            raise UserError(
+                f"{tags / 'All_Tags.txt'}, line {number}: tags of {photo[:40]!r}, but the picture "
+                f"is {name[1]}; the lists are not of one version"
+            )
+        cells = bag.split()
+        if len(cells) != num_tags or not set(cells) <= {b"0", b"1"}:
+            raise UserError(
+                f"{tags / 'AllTags1k.txt'}, line {number}: expected {num_tags:,} times 0 or 1"
+            )
+        yield base.Pair(
+            id=path,
+            texts=texts,
+            words=[column for column, cell in enumerate(cells) if cell == b"1"],
+            labels=np.flatnonzero(mark).tolist(),
+            picture=pictures / path,
+        )

@@ -1,0 +1,354 @@
+"""Which pairs are queries, database, training and validation: the papers' divisions by name.
+
+Papers draw their divisions at random and rarely publish them; what they share are the sizes. So a
+protocol here is the sizes of a paper and a seed. Two numbers are comparable where name, seed and
+hash agree; a file of a paper's own indices can be given instead (`read`).
+"""
+
+import dataclasses
+import math
+import os
+import pathlib
+import re
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jxhash.data.dataset import content_hash
+from jxhash.errors import UserError
+
+PARTS = ("query", "database", "train", "validation")
+
+# Lists of a few hundred thousand rows are far below.
+_MAX_BYTES = 2**28
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How many pairs a protocol gives to what.
+
+    Attributes:
+      query: the queries; the database is all other pairs of the pool, or those that are not
+        training pairs where `disjoint`.
+      train: the training pairs, a part of the database; None: all of it.
+      validation: pairs to choose settings with, of those that are neither queries nor trained on.
+      pools: the published numbers of pairs; empty where none was found.
+      tagged: pairs without a word are left out of the pool.
+      disjoint: whether training pairs are no part of the database.
+    """
+
+    query: int
+    train: int | None
+    validation: int = 0
+    pools: tuple[int, ...] = ()
+    tagged: bool = False
+    disjoint: bool = False
+
+
+_MIR = (20_015,)
+_IAPR = (20_000, 19_999)  # 19,999 where the archive's one picture without a description is skipped
+_NUS_10 = (186_577, 186_557)  # papers give either
+_COCO = (122_218,)
+
+_SPELLINGS = {
+    "query": re.compile("query|test"),
+    "database": re.compile("database|retrieval|db"),
+    "train": re.compile("train"),
+    "validation": re.compile("valid|(?<!retrie)val"),
+}
+
+# Protocol -> data set -> sizes. The source of each is in docs/data.md.
+PROTOCOLS: Mapping[str, Mapping[str, Sizes]] = {
+    "dcmh": {
+        "mirflickr25k": Sizes(2_000, 10_000, 1_000, _MIR),
+        "iapr_tc12": Sizes(2_000, 10_000, 1_000, _IAPR),
+        "nuswide/tc21": Sizes(2_100, 10_500, 1_000, (195_834,)),
+    },
+    "ssah": {
+        "mirflickr25k": Sizes(2_000, 10_000, 1_000, _MIR),
+        "nuswide/tc21": Sizes(2_100, 10_500, 1_000, (190_421,), tagged=True),
+    },
+    "scahn": {
+        "mirflickr25k": Sizes(2_000, 10_000, 1_000),
+        "iapr_tc12": Sizes(2_000, 10_000, 1_000),
+        "nuswide/tc21": Sizes(2_100, 10_500, 1_000),
+        "mscoco2014": Sizes(5_000, 10_000, 1_000),
+    },
+    "mith": {
+        "mirflickr25k": Sizes(2_000, 10_000, 1_000, _MIR),
+        "nuswide/tc21": Sizes(2_100, 10_500, 1_000, (190_421,), tagged=True),
+        "mscoco2014": Sizes(5_000, 10_000, 1_000, _COCO),
+    },
+    "dchmt": {
+        "mirflickr25k": Sizes(5_000, 10_000, 1_000, (24_581,)),
+        "nuswide/tc21": Sizes(5_000, 10_000, 1_000),
+        "mscoco2014": Sizes(5_000, 10_000, 1_000),
+    },
+    "ucch": {
+        "mirflickr25k": Sizes(2_000, None, 0, _MIR),
+        "iapr_tc12": Sizes(2_000, None, 0, _IAPR),
+        "nuswide/tc10": Sizes(2_100, None, 0, _NUS_10),
+        "mscoco2014": Sizes(5_000, None, 0, _COCO),
+    },
+    "djsrh": {
+        "mirflickr25k": Sizes(2_000, 5_000, 1_000, _MIR),
+        "nuswide/tc10": Sizes(2_000, 5_000, 1_000, _NUS_10),
+    },
+    "acmr": {
+        "pascal_sentence": Sizes(200, None, 0, (1_000,)),
+    },
+    "thn": {
+        "mirflickr25k": Sizes(2_000, 10_000, 1_000, _MIR, disjoint=True),
+        "nuswide/tc21": Sizes(2_100, 10_500, 1_000, disjoint=True),
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A division of the rows of a data set.
+
+    Attributes:
+      query, database, train, validation: row numbers, int64, sorted; no query is in another part.
+      card: name, seed or file, sizes and `sha256` of the lists, to be printed with every number.
+    """
+
+    query: np.ndarray
+    database: np.ndarray
+    train: np.ndarray
+    validation: np.ndarray
+    card: Mapping[str, Any]
+
+
+def names() -> list[str]:
+    """The names that `draw` knows."""
+    return sorted(PROTOCOLS)
+
+
+def draw(
+    name: str, data: str, num_rows: int, seed: int = 0, *, tagged: np.ndarray | None = None
+) -> Split:
+    """Draws a protocol's division.
+
+    Args:
+      name: one of `names()`.
+      data: the data set, and its config where protocols differ by it, such as "nuswide/tc21".
+      num_rows: its pairs.
+      seed: another seed draws another division.
+      tagged: bool [num_rows], the pairs with a word; for protocols that leave the others out.
+
+    Returns:
+      The division; its queries and training pairs do not change between versions of numpy.
+
+    Raises:
+      UserError: the name is unknown, says nothing of this data set, or belongs to a pool of another
+        size than the pairs given.
+
+    >>> split = draw("dcmh", "mirflickr25k", 20015, seed=1)
+    >>> [len(getattr(split, part)) for part in PARTS]
+    [2000, 18015, 10000, 1000]
+    """
+    sizes = _sizes(name, data)
+    rows = np.arange(num_rows)
+    if sizes.tagged:
+        if tagged is None:
+            raise UserError(f"protocol {name!r} needs to know which pairs of {data} have words")
+        rows = np.flatnonzero(tagged)
+    if sizes.pools and len(rows) not in sizes.pools:
+        pools = " or ".join(f"{pool:,}" for pool in sizes.pools)
+        raise UserError(
+            f"protocol {name!r} divides {pools} pairs of {data}"
+            f"{' that have words' if sizes.tagged else ''}, but there are {len(rows):,}; build the "
+            "config that it is for, give a file of indices, or divide with other sizes"
+        )
+    return divide(rows, sizes, seed, {"protocol": name, "data": data})
+
+
+def _sizes(name: str, data: str) -> Sizes:
+    if name not in PROTOCOLS:
+        raise UserError(f"unknown protocol {name!r}; known are {', '.join(names())}")
+    known = PROTOCOLS[name]
+    whole = data.removesuffix("-skipping").removesuffix("-tags")
+    sizes = known.get(whole) or known.get(whole.partition("/")[0])
+    if sizes is None:
+        raise UserError(f"protocol {name!r} says nothing of {data!r}, only of {', '.join(known)}")
+    return sizes
+
+
+def divide(
+    rows: np.ndarray, sizes: Sizes, seed: int, card: Mapping[str, Any] | None = None
+) -> Split:
+    """Divides some rows at random: queries first, then training, then validation pairs.
+
+    Args:
+      rows: the pool, row numbers.
+      sizes: how many pairs each part gets.
+      seed: of the permutation.
+      card: what the division's card says besides.
+
+    Raises:
+      UserError: there are too few rows.
+    """
+    train = len(rows) - sizes.query - sizes.validation if sizes.train is None else sizes.train
+    if sizes.query + max(train, 1) + sizes.validation > len(rows):
+        raise UserError(
+            f"{len(rows):,} pairs are too few for {sizes.query:,} queries, {max(train, 1):,} to "
+            f"train on and {sizes.validation:,} for validation"
+        )
+    # RandomState's stream is frozen for good; that of numpy's newer generators is not.
+    order = np.random.RandomState(seed).permutation(np.sort(rows))
+    query, rest = order[: sizes.query], order[sizes.query :]
+    parts = {
+        "query": query,
+        "database": rest[train:] if sizes.disjoint else rest,
+        "train": rest[:train],
+        "validation": rest[train : train + sizes.validation],
+    }
+    return _split(parts, {**(card or {}), "seed": seed})
+
+
+def read(path: str | os.PathLike, num_rows: int, *, first: int = 0) -> Split:
+    """Reads a division from an authors' files.
+
+    Args:
+      path: an .npz or MATLAB 5 .mat file with an array a part, whose name holds one of "query" or
+        "test", "database", "retrieval" or "db", "train", and "val"; or a folder with a file a part
+        (.npy, or .txt with a number a line). The database is all but the queries where it is not
+        given, training pairs are the database.
+      num_rows: the pairs of the data set.
+      first: how the file calls the first row: 0, or 1 in MATLAB's files.
+
+    Returns:
+      The division, checked.
+
+    Raises:
+      UserError: a file is missing or malformed, or a list has numbers out of range, duplicates, or
+        queries that are also in the database or trained on.
+    """
+    path = pathlib.Path(path)
+    lists = {}
+    for name, (where, array) in _read_arrays(path).items():
+        part = _part(name)
+        if part is None:
+            continue
+        if part in lists:
+            raise UserError(f"{where}: two arrays are called as if they were {part} indices")
+        lists[part] = _checked(where, array, num_rows, first)
+    if "query" not in lists:
+        raise UserError(f"{path} has no indices of queries, under a name with 'query' or 'test'")
+    everything = np.arange(num_rows, dtype=np.int64)
+    lists.setdefault("database", np.setdiff1d(everything, lists["query"]))
+    lists.setdefault("train", lists["database"])
+    lists.setdefault("validation", everything[:0])
+    for part in PARTS[1:]:
+        both = np.intersect1d(lists["query"], lists[part])
+        if both.size:
+            raise UserError(
+                f"{path}: {both.size:,} queries are also in the {part} list, the first is row "
+                f"{both[0] + first}"
+            )
+    return _split(lists, {"protocol": "indices from a file", "file": path.name, "first": first})
+
+
+def given(query: np.ndarray, database: np.ndarray, card: Mapping[str, Any]) -> Split:
+    """A division that a data set itself makes: the database is what is trained on."""
+    parts = {"query": query, "database": database, "train": database, "validation": query[:0]}
+    return _split(parts, card)
+
+
+def _split(parts: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Split:
+    lists = {part: np.sort(np.asarray(parts[part], np.int64)) for part in PARTS}
+    sizes = {part: len(rows) for part, rows in lists.items()}
+    return Split(**lists, card={**card, "sizes": sizes, "sha256": content_hash(lists)})
+
+
+def _part(name: str) -> str | None:
+    """Which part an array is, by its name; None where the name says none, or several."""
+    found = [part for part, spelling in _SPELLINGS.items() if spelling.search(name.lower())]
+    return found[0] if len(found) == 1 else None
+
+
+def _read_arrays(path: pathlib.Path) -> dict[str, tuple[str, np.ndarray]]:
+    """Name -> where it stands, and the array."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in (".npy", ".txt"))
+        return {file.stem: (str(file), _read_list(file)) for file in files}
+    arrays = _read_named(path)
+    return {name: (f"{path}, {name}", array) for name, array in arrays.items()}
+
+
+def _read_list(path: pathlib.Path) -> np.ndarray:
+    _check_size(path.stat().st_size, path)
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        if not re.fullmatch(r"\s*[0-9]{1,15}\s*", line):
+            raise UserError(f"{path}, line {number}: no row number: {line[:40]!r}")
+        rows.append(int(line))
+    return np.array(rows, np.int64)
+
+
+def _read_named(path: pathlib.Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; give a file or folder of indices")
+    _check_size(path.stat().st_size, path)
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                _check_size(sum(entry.file_size for entry in archive.infolist()), path)
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        if path.suffix == ".mat":
+            return _read_matlab(path)
+    except UserError:
+        raise
+    # A cut or foreign file shows as whatever the reader happens to raise.
+    except Exception as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+    raise UserError(f"{path}: indices are read from .npz or .mat, or a folder of .npy or .txt")
+
+
+def _read_matlab(path: pathlib.Path) -> dict[str, np.ndarray]:
+    import scipy.io
+
+    found = {name: shape for name, shape, _ in scipy.io.whosmat(path) if _part(name)}
+    _check_size(sum(8 * math.prod(shape) for shape in found.values()), path)
+    arrays = scipy.io.loadmat(path, variable_names=list(found))
+    return {name: arrays[name] for name in found}
+
+
+def _check_size(size: int, path: pathlib.Path) -> None:
+    if size > _MAX_BYTES:
+        raise UserError(f"{path} is larger than {_MAX_BYTES:,} bytes; it is no list of indices")
+
+
+def _checked(where: str, array: np.ndarray, num_rows: int, first: int) -> np.ndarray:
+    if array.dtype.kind not in "iuf" or array.size != max(array.shape, default=1):
+        raise UserError(
+            f"{where}: expected a list of row numbers, found {array.dtype} {array.shape}"
+        )
+    if array.size == 0:
+        raise UserError(f"{where}: the list is empty")
+    flat = array.ravel()
+    if flat.dtype.kind == "f" and not np.array_equal(flat, np.trunc(flat)):
+        raise UserError(f"{where}: holds numbers that are not whole")
+    bad = np.flatnonzero((flat < first) | (flat >= num_rows + first))
+    if bad.size:
+        hint = " (give first=1 where rows are counted from 1)" if first == 0 else ""
+        raise UserError(
+            f"{where}, entry {bad[0]}: {flat[bad[0]]} is not in {first} to {num_rows - 1 + first}"
+            f"{hint}"
+        )
+    rows, counts = np.unique(flat.astype(np.int64) - first, return_counts=True)
+    if len(rows) != len(flat):
+        raise UserError(f"{where}: row {rows[counts > 1][0] + first} is there twice")
+    return rows
