@@ -11,6 +11,7 @@ what was finished is not run again, what was stopped goes on. Beside the methods
 import argparse
 import html
 import json
+import os
 import pathlib
 import platform
 import sys
@@ -25,6 +26,7 @@ import tables
 from absl import logging
 
 from jxhash import data
+from jxhash.errors import UserError
 from jxhash.evaluation.figures import STYLE, as_svg
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -56,6 +58,8 @@ WHY_EMPTY = {
     ("wikipedia", "tvdb"): "needs sentences and regions; these arrays hold topics and visual words",
 }
 NEEDS_FILES = {"wikipedia"}
+# The table of the README; parts of it do not overwrite it.
+WHOLE = {"collections": [*COLLECTIONS], "methods": None, "bits": [16, 32, 64], "seeds": 3}
 PROTOCOLS = ("encoded", "learned")
 SPENT = "processor seconds"
 CLASSIFIER = "SVM classes"
@@ -110,9 +114,13 @@ def run_cell(cell: Cell, arguments: argparse.Namespace, progress: Progress) -> d
     argument = COLLECTIONS[cell.collection][cell.method]
     for seed in range(arguments.seeds):
         config = tables.load_config(cell.method, argument, {"bits": cell.bits}, seed)
-        report, spent, _ = tables.run_once(config, arguments.runs, arguments.data_dir)
-        progress(cell, seed, spent.clock)
-        seconds.append(spent.processor)
+        try:
+            report, spent, _ = tables.run_once(config, arguments.runs, arguments.data_dir)
+        except UserError as error:
+            print(f"{cell} stays empty: {error}", file=sys.stderr)
+            return {**cell._asdict(), "values": {}, "why empty": str(error)}
+        progress(cell, seed, spent.clock if spent else 0.0)
+        seconds += [spent.processor] if spent else []
         reports.append(report)
         for task, by_protocol in report["results"].items():
             for protocol in (p for p in PROTOCOLS if p in by_protocol):
@@ -126,7 +134,7 @@ def run_cell(cell: Cell, arguments: argparse.Namespace, progress: Progress) -> d
         "config": f"configs/{cell.method}.py:{argument}",
         "seeds": list(range(arguments.seeds)),
         "values": {name: tables.spread(found) for name, found in values.items()},
-        SPENT: tables.spread(seconds),
+        **({SPENT: tables.spread(seconds)} if seconds else {}),
         "distance": protocol["distance"],
         "card": protocol["data"]["sha256"],
         "config values": reports[0]["config"],
@@ -166,6 +174,8 @@ def as_markdown(record: dict[str, Any], collection: str, shown: str) -> str:
             for task in tasks
             for bits in lengths
         ]
+        if not any(found) and (why := _why_empty(by_bits, shown)):
+            lines.append(f"| {_title(method)} | {why} |" + " |" * len(heads))
         if any(found):
             spent = [row[SPENT]["mean"] for row in by_bits.values() if SPENT in row]
             seconds = f"{sum(spent) / len(spent):.0f}" if spent else ""
@@ -176,6 +186,16 @@ def as_markdown(record: dict[str, Any], collection: str, shown: str) -> str:
         if where == collection
     ]
     return "\n".join(lines)
+
+
+def _why_empty(by_bits: dict[int, dict[str, Any]], shown: str) -> str | None:
+    """Why a method has no figure in a table; None for baselines, which stand in one alone."""
+    row = next(iter(by_bits.values()))
+    if "config" not in row:
+        return row.get("why empty")
+    if SHOWN[shown][0] == "learned":
+        return "learns no codes for its training rows"
+    return "ranks by a distance of its own, which has no radius"
 
 
 def _tasks(rows: list[dict[str, Any]]) -> list[str]:
@@ -204,7 +224,7 @@ def chart(record: dict[str, Any], collection: str, shown: str) -> str:
                 )
                 if points:
                     bits, mean, deviation = zip(*points, strict=True)
-                    style = "o-" if SPENT in _first(rows, method) else "s--"
+                    style = "o-" if "config" in _first(rows, method) else "s--"
                     axis.errorbar(
                         bits, mean, deviation, fmt=style, label=_title(method), ms=4, capsize=2,
                         color=_colour(method),
@@ -279,15 +299,29 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--collections", nargs="+", choices=COLLECTIONS, default=[*COLLECTIONS])
-    parser.add_argument("--methods", nargs="+", help="only these (all)")
-    parser.add_argument("--bits", nargs="+", type=int, default=[16, 32, 64])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--collections", nargs="+", choices=COLLECTIONS, default=WHOLE["collections"]
+    )
+    known = sorted({method for by_method in COLLECTIONS.values() for method in by_method})
+    parser.add_argument("--methods", nargs="+", choices=known, help="only these (all)")
+    parser.add_argument("--bits", nargs="+", type=int, default=WHOLE["bits"])
+    parser.add_argument("--seeds", type=int, default=WHOLE["seeds"])
     parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/methods"))
     parser.add_argument("--data_dir", help="as of jxhash.main")
-    parser.add_argument("--output", type=pathlib.Path, default=RESULTS, help="the JSON")
-    parser.add_argument("--page", type=pathlib.Path, default=PAGE, help="the page of charts")
-    return parser.parse_args()
+    parser.add_argument("--output", type=pathlib.Path, help="the JSON (below --runs, if a part)")
+    parser.add_argument("--page", type=pathlib.Path, help="the page of charts (the same)")
+    arguments = parser.parse_args()
+    if arguments.seeds < 1 or min(arguments.bits) < 1:
+        parser.error("--seeds and --bits are at least 1")
+    arguments.data_dir = arguments.data_dir or os.environ.get("JXHASH_DATA_DIR")
+    if arguments.data_dir is None:
+        arguments.collections = [c for c in arguments.collections if c not in NEEDS_FILES]
+    if not list(cells(arguments)):
+        parser.error("nothing to run: these methods and collections have no cell, or no --data_dir")
+    whole = {**vars(arguments), **WHOLE} == vars(arguments)
+    arguments.output = arguments.output or (RESULTS if whole else arguments.runs / RESULTS.name)
+    arguments.page = arguments.page or (PAGE if whole else arguments.runs / PAGE.name)
+    return arguments
 
 
 def command_of(arguments: argparse.Namespace) -> str:
@@ -304,8 +338,6 @@ def make_table() -> None:
     """Fills the cells, prints the tables, writes JSON and page."""
     arguments = parse_arguments()
     logging.set_verbosity(logging.WARNING)
-    if arguments.data_dir is None:
-        arguments.collections = [c for c in arguments.collections if c not in NEEDS_FILES]
     # Runs that differ in their seed alone share their compiled code.
     jax.config.update("jax_compilation_cache_dir", str(arguments.runs / "compiled"))
     todo = list(cells(arguments))

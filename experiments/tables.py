@@ -73,17 +73,20 @@ class Spent(NamedTuple):
 
 def run_once(
     config: ConfigDict, runs: pathlib.Path, data_dir: str | None
-) -> tuple[dict[str, Any], Spent, pathlib.Path]:
-    """Runs a config in a folder of its own; returns the report, what it took, and the folder."""
+) -> tuple[dict[str, Any], Spent | None, pathlib.Path]:
+    """Runs a config in a folder of its own; returns the report, what it took, and the folder.
+
+    What a run took is known if one process made it, and is kept beside the run; else it is None.
+    """
     workdir = runs / configuration.run_name(config)
-    clock, processor = time.monotonic(), time.process_time()
+    clock, processor, begun = time.monotonic(), time.process_time(), workdir.exists()
     report = main.run(config, workdir, data_dir)
-    # A finished run only gives its report: what it took is kept from the first time.
     file = workdir / "spent.json"
-    if not file.exists():
+    if not begun:
         spent = Spent(time.monotonic() - clock, time.process_time() - processor)
         file.write_text(json.dumps(spent._asdict()))
-    return report, Spent(**json.loads(file.read_text())), workdir
+    spent = Spent(**json.loads(file.read_text())) if file.exists() else None
+    return report, spent, workdir
 
 
 def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> d
     for seed in range(seeds):
         config = load_config(row.config, row.data, row.changes, seed)
         report, spent, workdir = run_once(config, runs, data_dir)
-        seconds.append(spent.clock)
+        seconds += [spent.clock] if spent else []
         for task, by_protocol in report["results"].items():
             for protocol, values in by_protocol.items():
                 maps.setdefault(f"{task}, {protocol}", []).append(values["map"])
@@ -105,7 +108,7 @@ def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> d
         "changes": row.changes,
         "seeds": list(range(seeds)),
         "map": {name: spread(values) for name, values in maps.items()},
-        "seconds": spread(seconds),
+        **({"seconds": spread(seconds)} if seconds else {}),
         "data": report["protocol"]["data"],
         **({"mmd of the last epoch": spread(mmd)} if mmd else {}),
     }

@@ -211,6 +211,17 @@ def test_no_labels_is_said(name):
         small.build(small.config(name), case.dataset(labelled=False))
 
 
+def test_inputs_of_another_kind_are_refused(name):
+    """Token numbers are no features, nor are sequences of regions, nor the other way round."""
+    for dataset in (small.dataset, small.sentences_dataset, small.regions_dataset):
+        if dataset is small.CASES[name].dataset:
+            continue
+        data = dataset()
+        spec = engine.make_spec(data.training, 16, data.vocabulary_size)
+        with pytest.raises(UserError, match=name.upper()):
+            methods.get(name).build(small.config(name), spec)
+
+
 def test_dropout_is_on_in_training_and_off_in_encoding(name):
     case = small.CASES[name]
     if not case.dropout:

@@ -455,6 +455,21 @@ def test_ddcmh_a_share_of_the_first_codes_is_told_from_the_texts():
         )
 
 
+def test_ddcmh_an_output_of_zero_is_the_bit_zero_for_queries_and_items():
+    data = small.dataset()
+    method = build_ddcmh(data)
+    state = method.init(jax.random.key(0))
+    state = state.replace(params=jax.tree.map(jnp.zeros_like, state.params))
+    outputs = method.encode(state, "image", data.training["pairs"]["image"])
+    assert np.all(codes.sign(outputs) == -1)
+    assert np.all(method.index(state, "image", outputs) == -1)
+
+
+def test_ddcmh_says_that_rows_are_too_few_for_cosdish():
+    with pytest.raises(UserError, match="16 rows are too few"):
+        build_ddcmh(small.dataset(16))
+
+
 def host_batch(data):
     rows = {source: dict(arrays) for source, arrays in data.training.items()}
     return Batch(rows, batches.labels_of(data.training))

@@ -34,6 +34,9 @@ def test_more_regions_than_wanted_are_cut_at_the_end():
         (np.ones((2, 3)), np.ones((1, 4)), "picture 0"),
         (np.ones((0, 3)), np.ones((0, 4)), "one region or more"),
         (np.ones((1, 3)), np.array([[0, 0, 0, 5]]), "no area"),
+        (np.ones((1, 3)), np.array([[-1, 0, 3, 3]]), "outside of 4 x 4"),
+        (np.ones((1, 3)), np.array([[2, 0, 3, 3]]), "outside of 4 x 4"),
+        (np.full((1, 3), 7e4), np.array([[0, 0, 4, 4]]), "beyond float16"),
     ],
 )
 def test_wrong_regions_are_named(features, boxes, says):
@@ -120,3 +123,4 @@ def test_selective_search_finds_what_is_drawn():
         assert max(regions.overlap(box, np.array(drawn)) for box in boxes) > 0.7
     for one, box in enumerate(boxes):
         assert all(regions.overlap(box, other) <= 0.6 for other in boxes[:one])
+    assert regions.propose(np.zeros((500, 1, 3), np.uint8)).shape[1:] == (4,)

@@ -1,5 +1,6 @@
 """Texts as token numbers, and the data sets that have them."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -12,6 +13,7 @@ import small
 from jxhash import data
 from jxhash.data import embedded, regions, text
 from jxhash.data.dataset import Dataset, both_directions
+from jxhash.errors import UserError
 from jxhash.methods.base import Batch
 from jxhash.training import batches
 
@@ -23,6 +25,19 @@ def test_tokens_keep_the_order_of_known_words():
     tokens = text.token_numbers(["A red, RED gull", "", "fish and fish"], vocabulary, length=2)
     assert tokens.tolist() == [[3, 3], [0, 0], [1, 1]]
     assert tokens.dtype == np.int32
+
+
+def test_tokens_that_are_no_sentence_are_named():
+    given = small.sentences_dataset()
+    pairs = dict(given.training["pairs"])
+    for row, tokens, says in (
+        (4, [given.vocabulary_size + 1, 0], "outside of 0 to"),
+        (7, [0, 1], "behind padding"),
+    ):
+        spoilt = pairs["text"].copy()
+        spoilt[row, :2] = tokens
+        with pytest.raises(UserError, match=f"text of source 'pairs' .*{says}.* row {row}"):
+            dataclasses.replace(given, training={"pairs": {**pairs, "text": spoilt}})
 
 
 def test_clipart_sentences_are_the_words_of_clipart():

@@ -71,7 +71,8 @@ class Dataset:
 
     Raises:
       UserError: a source or split is empty, arrays of one source differ in length, features are NaN
-        or infinite, or an unpaired source holds labels.
+        or infinite, token numbers are outside of the vocabulary or follow padding, or an unpaired
+        source holds labels.
     """
 
     card: Mapping[str, Any]
@@ -92,6 +93,15 @@ class Dataset:
         for task in (*self.tasks, *self.validation):
             for side, items in (("query", task.query), ("database", task.database)):
                 _check_arrays(f"{side} of {task.name}", {**items.inputs, "labels": items.labels})
+        if self.vocabulary_size is None:
+            return
+        parts = {f"source {name!r}": arrays for name, arrays in self.training.items()}
+        for task in (*self.tasks, *self.validation):
+            parts |= {f"query of {task.name}": task.query.inputs}
+            parts |= {f"database of {task.name}": task.database.inputs}
+        for what, arrays in parts.items():
+            if "text" in arrays:
+                _check_tokens(what, arrays["text"], self.vocabulary_size)
 
 
 def _check_arrays(what: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -109,6 +119,17 @@ def _check_arrays(what: str, arrays: Mapping[str, np.ndarray]) -> None:
                 f"{name} of {what} holds NaN or infinity in {bad.size} rows, the first is row "
                 f"{bad[0]}; drop or mend these rows"
             )
+
+
+def _check_tokens(what: str, tokens: np.ndarray, vocabulary_size: int) -> None:
+    outside = (tokens < 0) | (tokens > vocabulary_size)
+    after_padding = (tokens[:, 1:] != 0) & (tokens[:, :-1] == 0)
+    for bad, reason in (
+        (outside.any(axis=1), f"holds token numbers outside of 0 to {vocabulary_size}"),
+        (after_padding.any(axis=1), "holds words behind padding, which is at the end alone,"),
+    ):
+        if bad.any():
+            raise UserError(f"text of {what} {reason} in row {np.flatnonzero(bad)[0]}")
 
 
 def both_directions(query: Items, database: Items) -> tuple[Task, ...]:

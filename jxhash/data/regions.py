@@ -63,7 +63,8 @@ def region_features(
       region as shares of the picture's, repeated; g / d is nearest to 904 / 4096.
 
     Raises:
-      ValueError: the shapes do not match, a picture has no region, or a box has no area.
+      ValueError: the shapes do not match, a picture has no region, a box has no area or lies
+        outside of its picture, or a feature is no number of float16.
 
     >>> boxes = [np.array([[0, 0, 10, 20], [5, 0, 5, 10]])]
     >>> rows = region_features([np.ones((2, 18))], boxes, np.array([[20, 10]]), max_regions=3)
@@ -86,6 +87,10 @@ def region_features(
             )
         if np.any(places[:, 2:] <= 0):
             raise ValueError(f"picture {number}: a box has no area")
+        if np.any(places[:, :2] < 0) or np.any(places[:, :2] + places[:, 2:] > size[::-1]):
+            raise ValueError(f"picture {number}: a box lies outside of {size[1]:g} x {size[0]:g}")
+        if not np.all(np.abs(rows) <= np.finfo(np.float16).max):
+            raise ValueError(f"picture {number}: a feature is NaN or beyond float16; scale them")
         row = np.concatenate([rows, _geometry(places, size, rows.shape[1])], axis=1)[:max_regions]
         sequences.append(np.pad(row, ((0, max_regions - len(row)), (0, 0))))
     return np.stack(sequences).astype(np.float16)
@@ -223,7 +228,8 @@ def propose(picture: np.ndarray) -> np.ndarray:
 
     height, width = picture.shape[:2]
     scale = _PROPOSAL_SIZE / max(height, width)
-    larger = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    shape = max(1, round(width * scale)), max(1, round(height * scale))
+    larger = cv2.resize(picture, shape, interpolation=cv2.INTER_CUBIC)
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(np.ascontiguousarray(larger[:, :, ::-1]))
     search.switchToSelectiveSearchFast()

@@ -214,6 +214,23 @@ def require_inputs(spec: Spec, source: str, *names: str) -> None:
         raise UserError(f"the source {source!r} lacks {', '.join(missing)}; it has {list(have)}")
 
 
+def require_features(spec: Spec, method: str, *modalities: str) -> None:
+    """Raises a UserError unless the training pairs bring a vector of features of each modality."""
+    require_inputs(spec, "pairs", *modalities)
+    for modality in modalities:
+        shape, _ = spec.inputs["pairs"][modality]
+        if len(shape) != 1:
+            raise UserError(
+                f"{method} reads one vector of features a row, and {modality} rows have the shape "
+                f"{shape}; bring features, or choose a method that reads sequences"
+            )
+    if "text" in modalities and spec.vocabulary_size is not None:
+        raise UserError(
+            f"{method} reads texts as features, and this data set's are token numbers; choose data "
+            "with bags of words, or make them with jxhash.data.text"
+        )
+
+
 def require_tokens(spec: Spec, method: str) -> int:
     """The size of the vocabulary; raises a UserError where texts are no token numbers."""
     if spec.vocabulary_size is None or spec.inputs["pairs"]["text"][1].kind not in "iu":

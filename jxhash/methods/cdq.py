@@ -43,7 +43,7 @@ from jxhash.methods.base import (
     descend,
     init_parameters,
     read_rows,
-    require_inputs,
+    require_features,
     require_labels,
     row_keys,
     write_rows,
@@ -115,7 +115,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
       UserError: the config or the data does not fit.
     """
     settings = read_settings(config.cdq, Settings)
-    require_inputs(spec, "pairs", *MODALITIES)
+    require_features(spec, "CDQ", *MODALITIES)
     require_labels(spec, "CDQ")
     M = _num_codebooks(config.bits, settings)
     networks = {

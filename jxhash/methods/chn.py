@@ -32,7 +32,7 @@ from jxhash.methods.base import (
     Outputs,
     Spec,
     joint_method,
-    require_inputs,
+    require_features,
     require_labels,
 )
 from jxhash.networks.mlp import HashMLP
@@ -90,7 +90,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
       UserError: the config or the data does not fit.
     """
     settings = read_settings(config.chn, Settings)
-    require_inputs(spec, "pairs", *MODALITIES)
+    require_features(spec, "CHN", *MODALITIES)
     require_labels(spec, "CHN")
     networks = {
         "image": HashMLP(config.bits, settings.image_hidden, settings.image_dropout),

@@ -37,7 +37,7 @@ from jxhash.methods.base import (
     descend,
     init_buffered,
     read_rows,
-    require_inputs,
+    require_features,
     require_labels,
     row_keys,
     sum_elsewhere,
@@ -94,7 +94,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
       UserError: the config or the data does not fit.
     """
     settings = read_settings(config.dcmh, Settings)
-    require_inputs(spec, "pairs", *MODALITIES)
+    require_features(spec, "DCMH", *MODALITIES)
     require_labels(spec, "DCMH")
     networks = {
         "image": HashMLP(

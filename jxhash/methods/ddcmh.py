@@ -41,7 +41,7 @@ from jxhash.methods.base import (
     descend,
     init_parameters,
     read_rows,
-    require_inputs,
+    require_features,
     require_labels,
     row_keys,
     write_rows,
@@ -49,6 +49,9 @@ from jxhash.methods.base import (
 from jxhash.networks.mlp import HashMLP
 
 MODALITIES = ("image", "text")
+
+# What an output of 0 becomes, so that its sign is the paper's bit 0 for queries and items alike.
+BELOW_ZERO = -1e-30
 
 InitialCodes = Callable[[jax.Array, np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -146,8 +149,13 @@ def build(
       UserError: the config or the data does not fit.
     """
     settings = read_settings(config.ddcmh, Settings)
-    require_inputs(spec, "pairs", *MODALITIES)
+    require_features(spec, "DDCMH", *MODALITIES)
     require_labels(spec, "DDCMH")
+    if initial_codes is None and spec.num_train <= config.bits:
+        raise UserError(
+            f"COSDISH samples as many training rows as there are bits: {spec.num_train} rows are "
+            f"too few for {config.bits} bits; take fewer bits or more rows"
+        )
     initial_codes = initial_codes or cosdish_codes(
         settings.cosdish_restarts, settings.reencoded_share
     )
@@ -209,7 +217,7 @@ def build(
 
     def hash_images(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
         rows = batch.rows["pairs"]
-        B = codes.sign(encode(state, "image", rows["image"]), previous=-1)
+        B = codes.sign(encode(state, "image", rows["image"]))
         taught = read_rows(state.codes["initial"], rows["index"])
         written = write_rows(state.codes["image"], rows["index"], B)
         bits = jnp.sum(rows["where"]) * config.bits
@@ -227,7 +235,8 @@ def build(
         return state.replace(buffers={"reconstructed": written}), {"changed bits": (changed, bits)}
 
     def encode(state: HashState, modality: str, inputs: jax.Array) -> jax.Array:
-        return networks[modality].apply(state.params[modality], inputs)
+        z = networks[modality].apply(state.params[modality], inputs)
+        return jnp.where(z == 0, BELOW_ZERO, z)
 
     def learned(state: HashState, modality: str) -> jax.Array:
         del modality

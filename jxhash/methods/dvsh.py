@@ -41,6 +41,7 @@ from jxhash.methods.base import (
     Stage,
     Update,
     descend,
+    require_features,
     require_inputs,
     require_labels,
     require_tokens,
@@ -103,7 +104,8 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
       UserError: the config or the data does not fit.
     """
     settings = read_settings(config.dvsh, Settings)
-    require_inputs(spec, "pairs", "image", "text")
+    require_inputs(spec, "pairs", "text")
+    require_features(spec, "DVSH", "image")
     require_labels(spec, "DVSH")
     words = require_tokens(spec, "DVSH")
     fusion = FusionLSTM(

@@ -38,7 +38,7 @@ from jxhash.methods.base import (
     Spec,
     Stage,
     Update,
-    require_inputs,
+    require_features,
 )
 
 MODALITIES = ("image", "text")
@@ -84,7 +84,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
       UserError: the config or the data does not fit.
     """
     settings = read_settings(config.lcmh, Settings)
-    require_inputs(spec, "pairs", *MODALITIES)
+    require_features(spec, "LCMH", *MODALITIES)
     k, num_bits = settings.anchors, config.bits
     if not num_bits < k <= spec.num_train:
         raise UserError(

@@ -6,14 +6,15 @@ two texts, and that different bits say different things.
 Taken from the paper: the objective J1 + J2 + J3 + lambda J4 + gamma R (pairs between modalities,
 pairs of images, pairs of texts, decorrelation of the bits, quantisation with balance); networks and
 codes in turn, the codes B shared by both modalities; the pairing of each batch with the outputs of
-the whole training set; J4 on the outputs of the batch; a text network of three layers.
+the whole training set; J4 on the outputs of the batch.
 
 Decided here: J2 and J3 compare a batch with the outputs that its own network stored before, so each
 pair is seen from one side at a time, which halves their gradient in proportion to J1's; the pair of
 a row with itself is part of them. All terms but J4 are divided by batch size times training rows,
 as in DCMH's code. The gradient of J4 is the exact one, twice the printed one. Quantisation and
 balance have a weight each, where the paper has gamma for both; J2 and J3 have one, for the paper 1.
-First outputs, codes and hash layers, dropout and the optimiser are as in our DCMH.
+The depth of the text network (three layers in the paper) is a setting. First outputs, codes and
+hash layers, dropout and the optimiser are as in our DCMH.
 """
 
 import dataclasses
@@ -42,7 +43,7 @@ from jxhash.methods.base import (
     descend,
     init_buffered,
     read_rows,
-    require_inputs,
+    require_features,
     require_labels,
     row_keys,
     sum_elsewhere,
@@ -105,7 +106,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
       UserError: the config or the data does not fit.
     """
     settings = read_settings(config.prdh, Settings)
-    require_inputs(spec, "pairs", *MODALITIES)
+    require_features(spec, "PRDH", *MODALITIES)
     require_labels(spec, "PRDH")
     networks = {
         "image": HashMLP(

@@ -34,6 +34,7 @@ from jxhash.methods.base import (
     Outputs,
     Spec,
     joint_method,
+    require_features,
     require_inputs,
     require_labels,
 )
@@ -89,7 +90,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
       UserError: the config or the data does not fit.
     """
     settings = read_settings(config.thn, Settings)
-    require_inputs(spec, "pairs", *MODALITIES)
+    require_features(spec, "THN", *MODALITIES)
     require_labels(spec, "THN")
     domain_modality = {domain: _only_modality(spec, domain) for domain in DOMAINS}
     if sorted(domain_modality.values()) != sorted(MODALITIES):
