@@ -6,19 +6,22 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from jxhash.arrays import Rows
 from jxhash.methods.base import HashState, Method
 
 BLOCK = 2048
 
 
-def encode(method: Method, state: HashState, modality: str, inputs: np.ndarray) -> np.ndarray:
+def encode(
+    method: Method, state: HashState, modality: str, inputs: np.ndarray | Rows
+) -> np.ndarray:
     """Encodes all rows of one modality.
 
     Args:
       method: brings the networks.
       state: brings their parameters.
       modality: "image" or "text".
-      inputs: [n, ...], on the host.
+      inputs: [n, ...], on the host, in memory or read by rows.
 
     Returns:
       float32 outputs [n, K].
