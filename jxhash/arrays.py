@@ -100,6 +100,15 @@ class Rows:
             origin=(source, of_source),
         )
 
+    def transposed(self, *axes: int) -> "Rows":
+        """A view whose rows have their axes, counted from 0 within a row, in another order."""
+        order = (0, *(axis + 1 for axis in axes))
+        return Rows(
+            tuple(self.shape[axis] for axis in order),
+            self.dtype,
+            lambda numbers: np.ascontiguousarray(self.read(numbers).transpose(order)),
+        )
+
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """All rows in order, some megabytes at a time, each block with the number of its first."""
         size = max(1, _BLOCK_BYTES // max(1, self.nbytes // max(1, len(self))))
