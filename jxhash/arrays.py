@@ -80,7 +80,7 @@ class Rows:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         numbers = np.arange(len(self))[index]
-        return self.read(np.ravel(numbers)).reshape(*np.shape(numbers), *self.shape[1:])
+        return self.read(np.ravel(numbers)).reshape((*np.shape(numbers), *self.shape[1:]))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

@@ -67,7 +67,7 @@ def collect(description: Description) -> Collected:
     if table is None and not fields & {"image", "text", "tokens", "labels"}:
         raise _nothing_known(description)
     rows, parts = _rows_of_parts(given)
-    known = {field: _whole(given, field) for field in fields - {"rows"}}
+    known = {field: _whole(given, field) for field in sorted(fields - {"rows"})}
     ids = _ids(table, known)
     rows = rows if ids is None else len(ids)
     problems = list(table.problems) if table is not None else []

@@ -38,7 +38,7 @@ def as_multi_hot(what: str, labels: np.ndarray) -> np.ndarray:
     Raises:
       UserError: the labels are no such thing.
     """
-    if labels.ndim > 2 or labels.dtype.kind not in "biuf":
+    if labels.ndim not in (1, 2) or 0 in labels.shape or labels.dtype.kind not in "biuf":
         raise UserError(f"{what}: labels are a matrix with a row an item, not {labels.shape}")
     marks = bool(np.isin(labels, (0, 1)).all())
     if labels.ndim == 2 and labels.shape[1] > 1:

@@ -147,7 +147,7 @@ def _csv_rows(file: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 )
             yield reader.line_num, row
     except csv.Error as error:
-        raise UserError(f"{file}, line {reader.line_num}: {error}") from error
+        raise UserError(f"{file}, line {reader.reader.line_num}: {error}") from error
 
 
 def _json_rows(file: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
