@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 
+import jax
 import numpy as np
 import pytest
 import scipy.io
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from PIL import Image
 
-from jxhash import arrays, configuration, data, main
+from jxhash import arrays, configuration, data
 from jxhash.data import files, splits
 from jxhash.errors import UserError
+from jxhash.evaluation.encode import encode
 from jxhash.training import batches
 
 h5py = pytest.importorskip("h5py")
@@ -304,6 +306,23 @@ def test_precomputed_sentence_embeddings(folder):
         found.append(part(load(folder), "train")[0]["text"])
     np.testing.assert_array_equal(*found)
     assert found[0].shape == (49, 5)
+
+
+def test_feature_files_of_the_extractor(folder):
+    """Two arrays and a card, or .npy beside a list of ids: those of pictures are their paths."""
+    write_table(folder)
+    names = [f"p/{name}.png" for name in IDS[::-1]]
+    np.savez(folder / "features.npz", ids=names, features=FEATURES[::-1], card=np.array("{}"))
+    expected = part(load(folder), "train")[0]["image"]
+    (folder / "features.npz").unlink()
+    np.save(folder / "features.npy", FEATURES[::-1])
+    (folder / "features.ids.txt").write_text("".join(f"{name}\n" for name in names))
+    np.testing.assert_array_equal(part(load(folder), "train")[0]["image"], expected)
+    assert_same_rows(expected, FEATURES)
+
+
+def assert_same_rows(some, whole):
+    assert {row.tobytes() for row in some} <= {row.tobytes() for row in whole}
 
 
 def test_pictures_alone_are_read_but_no_method_takes_them(folder):
@@ -737,12 +756,14 @@ def test_a_run_on_a_path_has_a_folder_named_after_it(tmp_path):
     assert configuration.run_name(made).startswith("dcmh-mir-16-s0-")
 
 
-def test_a_whole_run(tmp_path):
-    np.savez(tmp_path / "own.npz", **small.rows(101, 0))
-    made = small.config("lcmh")
-    made.data = str(tmp_path / "own.npz")
-    report = main.run(made, tmp_path / "run")
-    assert report["protocol"]["data"]["name"] == "own"
-    measured = report["results"]["image to text"]
-    assert measured["encoded"]["map"] > measured["random ranking"]["map"]
-    assert (tmp_path / "run" / "report.html").exists()
+def test_a_method_encodes_from_a_path(tmp_path):
+    given = small.rows(101, 0)
+    np.savez(tmp_path / "own.npz", **given)
+    describe(tmp_path, data="own.npz", split={"query": list(range(20))})
+    dataset = load(tmp_path)
+    method, _ = small.build(small.config("chn"), dataset)
+    state = jax.jit(method.init)(jax.random.key(0))
+    query = dataset.tasks[0].query.inputs["image"]
+    outputs = encode(method, state, "image", query)
+    expected = method.encode(state, "image", given["image"][:20])
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)

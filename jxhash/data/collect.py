@@ -75,7 +75,8 @@ def collect(description: Description) -> Collected:
     where = {field: one.where for field, one in known.items()}
     for field in ("image", "text", "tokens"):
         if field in known:
-            values = _aligned(known[field], ids, rows, problems)
+            names = _names_for(known[field], ids, table)
+            values = _aligned(known[field], names, rows, problems)
             inputs[field] = values if isinstance(values, list) else _pixels_last(values)
             problems += _not_finite(known[field].where, inputs[field])
     if not inputs.keys() & {"text", "tokens"}:
@@ -220,6 +221,13 @@ def _ids(table: Table | None, known: Mapping[str, Given]) -> list[str] | None:
         return ids_of(known["ids"].where, known["ids"].value)
     with_ids = [known[field].ids for field in ("image", "text", "tokens") if field in known]
     return next((ids for ids in with_ids if ids is not None), None)
+
+
+def _names_for(one: Given, ids: list[str] | None, table: Table | None) -> list[str] | None:
+    """What a file's ids are to be compared with: ids, or the paths of pictures if it has those."""
+    if table is None or one.ids is None or table.picture_ids is None:
+        return ids
+    return table.picture_ids if set(table.picture_ids) & set(one.ids) else ids
 
 
 def _aligned(

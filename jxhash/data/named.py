@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,16 +104,34 @@ def in_folder(folder: pathlib.Path) -> Iterator[tuple[tuple[str, str], Given]]:
 
 
 def referred(folder: pathlib.Path, reference: str) -> Given:
-    """The array that "FILE" or "FILE:NAME" names, with the ids that lie beside it."""
+    """The array that "FILE" or "FILE:NAME" names, with the ids that lie beside it.
+
+    Ids are an array `ids` of the same file, or a file FILE.ids.txt beside FILE.npy, an id a line.
+
+    Raises:
+      UserError: there is no such array, or it is not clear which is meant.
+    """
     path, name = arrays.split_reference(reference, folder)
     entries = arrays.open_file(path)
-    of_ids = [one for one in entries if _meaning(one) == ("ids", WHOLE)]
-    others = {one: entry for one, entry in entries.items() if name or one not in of_ids}
+    beside = [one for one in entries if _meaning(one) == ("ids", WHOLE) and one != name]
+    others = {
+        one: entry
+        for one, entry in entries.items()
+        if one == name or (entry.shape and one not in beside)
+    }
     found = arrays.find(others or entries, str(path), name)
-    ids = None
-    if len(of_ids) == 1 and found != of_ids[0]:
-        ids = ids_of(f"{path}:{of_ids[0]}", entries[of_ids[0]].open())
-    return Given(reference, entries[found].open(), ids)
+    return Given(reference, entries[found].open(), _ids_beside(path, entries, beside, found))
+
+
+def _ids_beside(
+    path: pathlib.Path, entries: Mapping[str, arrays.Entry], beside: Sequence[str], found: str
+) -> list[str] | None:
+    file = path.with_suffix(".ids.txt")
+    if path.suffix.lower() == ".npy" and file.is_file():
+        return ids_of(str(file), file.read_text(encoding="utf-8").splitlines())
+    if len(beside) != 1 or beside[0] == found:
+        return None
+    return ids_of(f"{path}:{beside[0]}", entries[beside[0]].open())
 
 
 def ids_of(where: str, value: Stored | list[str]) -> list[str]:

@@ -64,6 +64,7 @@ class Table(NamedTuple):
       file: where the table lies.
       ids: n different names; the paths of the pictures where there is no column of ids.
       pictures: n files, or None; one that a problem names may not exist.
+      picture_ids: their paths within the folder of pictures, or None.
       texts: n texts, or None.
       labels: multi-hot uint8 [n, C], or None.
       label_names: C names, or None.
@@ -74,6 +75,7 @@ class Table(NamedTuple):
     file: pathlib.Path
     ids: list[str]
     pictures: list[pathlib.Path] | None
+    picture_ids: list[str] | None
     texts: list[str] | None
     labels: np.ndarray | None
     label_names: list[str] | None
@@ -106,9 +108,9 @@ def read_table(file: pathlib.Path, pictures: pathlib.Path | None = None) -> Tabl
     where = [f"{file}, line {line}" for line, _ in rows]
     ids = _unique(where, cells.get("id") or cells["picture"])
     problems: list[Problem] = []
+    folder = pictures or file.parent
     found = None
     if "picture" in cells:
-        folder = pictures or file.parent
         found = [
             _inside(place, folder, name)
             for place, name in zip(where, cells["picture"], strict=True)
@@ -119,7 +121,12 @@ def read_table(file: pathlib.Path, pictures: pathlib.Path | None = None) -> Tabl
         labels, names = multi_hot(cells["labels"])
         problems += _missing_labels(where, cells["labels"])
     parts = _parts(where, cells["split"]) if "split" in cells else {}
-    return Table(file, ids, found, cells.get("text"), labels, names, parts, problems)
+    within = _within(folder, found)
+    return Table(file, ids, found, within, cells.get("text"), labels, names, parts, problems)
+
+
+def _within(folder: pathlib.Path, found: Sequence[pathlib.Path] | None) -> list[str] | None:
+    return found and [path.relative_to(folder).as_posix() for path in found]
 
 
 def _content(file: pathlib.Path) -> str:
@@ -294,11 +301,12 @@ def read_triplet(folder: pathlib.Path, pictures: pathlib.Path | None = None) -> 
         )
     where = [f"{index}, row {row + 1}" for row in range(len(paths))]
     found = [_beneath(pictures or folder, path) for path in paths]
+    within = _within(pictures or folder, found)
     problems = _missing_pictures(where, found)
     if problems and len(problems[0].rows) == len(paths):
         found, problems = None, []
     marks = as_multi_hot(f"{folder / 'label.mat'}", np.asarray(matrix))
-    return Table(index, _unique(where, paths), found, texts, marks, None, {}, problems)
+    return Table(index, _unique(where, paths), found, within, texts, marks, None, {}, problems)
 
 
 def _triplet_entry(file: pathlib.Path, kind: str) -> arrays.Stored | list[str]:
