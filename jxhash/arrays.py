@@ -58,12 +58,15 @@ class Rows:
       dtype: of every row.
       read: from row numbers (int64 [m], none negative) to a new array [m, ...].
       origin: the array and the row numbers of it that this one is a view of; None for no view.
+      alike: an array with the same values in each row, in another order of axes, that is faster to
+        scan; None for itself.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[np.ndarray], np.ndarray]
     origin: "tuple[Rows, np.ndarray] | None" = None
+    alike: "Rows | None" = None
 
     @property
     def ndim(self) -> int:
@@ -98,6 +101,7 @@ class Rows:
             shape=(len(numbers), *self.shape[1:]),
             read=lambda asked: source.read(of_source[asked]),
             origin=(source, of_source),
+            alike=None,
         )
 
     def transposed(self, *axes: int) -> "Rows":
@@ -107,6 +111,7 @@ class Rows:
             tuple(self.shape[axis] for axis in order),
             self.dtype,
             lambda numbers: np.ascontiguousarray(self.read(numbers).transpose(order)),
+            alike=self.alike or self,
         )
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -118,6 +123,8 @@ class Rows:
     @functools.cached_property
     def scan(self) -> Scan:
         """Hash and rows that are not finite, worked out in one pass and kept."""
+        if self.alike is not None:
+            return self.alike.scan
         digest = hashlib.sha256(f"{self.dtype.str} {self.shape}\n".encode())
         bad = [np.zeros(0, np.int64)]
         for first, block in self.blocks():
@@ -210,7 +217,10 @@ class Stored(NamedTuple):
                 whole[tuple(place)] = _cast(block.transpose(order), dtype)
             return in_memory(whole)
         return Rows(
-            shape, dtype, lambda numbers: _cast(source.read(numbers).transpose(order), dtype)
+            shape,
+            dtype,
+            lambda numbers: _cast(source.read(numbers).transpose(order), dtype),
+            alike=source if dtype == source.dtype else None,
         )
 
 
@@ -417,14 +427,14 @@ def _mat_entries(path: pathlib.Path) -> dict[str, Entry]:
 
     def open_variable(name: str, shape: tuple[int, ...], kind: str) -> Stored | list[str]:
         what = f"{path}:{name}"
+        if kind in ("struct", "object", "function", "opaque", "unknown"):
+            raise UserError(f"{what} is a {kind} of MATLAB, not an array of numbers")
         _require_memory(what, math.prod(shape) * _MAT_ITEM_BYTES.get(kind, 2))
         with _reading(path, name):
             found = scipy.io.loadmat(path, variable_names=[name])[name]
         if kind in ("cell", "char"):
             return _mat_texts(what, found)
         array = found.toarray() if kind == "sparse" else found
-        if kind in ("struct", "object", "function", "opaque"):
-            raise UserError(f"{what} is a {kind} of MATLAB, not an array of numbers")
         _require_numbers(what, array.dtype)
         return Stored(in_memory(np.ascontiguousarray(array.T)), columns_first=True)
 
@@ -507,7 +517,7 @@ def _hdf5_array(path: pathlib.Path, name: str, dataset: Any, matlab: bool) -> St
         if h5py.check_string_dtype(dataset.dtype):
             return dataset.asstr()[()].ravel().tolist()
         if dataset.attrs.get("MATLAB_class") == b"char":
-            return [_hdf5_text(dataset[:, row]) for row in range(dataset.shape[1])]
+            return [_hdf5_text(row) for row in dataset[()].T]
         if h5py.check_ref_dtype(dataset.dtype):
             cells = (dataset.file[reference] for reference in np.ravel(dataset[()]))
             return [_hdf5_text(cell[()].ravel()) for cell in cells]

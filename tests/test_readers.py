@@ -283,6 +283,14 @@ def test_the_vocabulary_is_of_training_texts_alone(folder):
     assert query["text"].sum(axis=1).tolist() == [1] * len(query["text"])
 
 
+def test_a_table_by_its_own_path_and_pictures_behind_a_link(folder):
+    write_table(folder)
+    (folder / "p").rename(folder.parent / "elsewhere")
+    (folder / "p").symlink_to(folder.parent / "elsewhere")
+    one, other = load(folder).card, load(folder / "table.csv").card
+    assert one["sha256"] == other["sha256"]
+
+
 def test_forms_of_texts(folder):
     write_table(folder)
     for form, dtype in (("tf-idf", np.float32), ("tokens", np.int32)):

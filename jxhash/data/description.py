@@ -84,7 +84,7 @@ def describe(path: pathlib.Path) -> Description:
         raise UserError(f"there is no file or folder {path}")
     name = path.resolve().stem
     if path.suffix.lower() in tables.SUFFIXES:
-        return Description(name, path.parent, table=path.name)
+        return Description(name, path.parent, data=".", table=path.name)
     return Description(name, path.parent, data=path.name or ".")
 
 

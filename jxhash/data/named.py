@@ -128,7 +128,7 @@ def _ids_beside(
 ) -> list[str] | None:
     file = path.with_suffix(".ids.txt")
     if path.suffix.lower() == ".npy" and file.is_file():
-        return ids_of(str(file), file.read_text(encoding="utf-8").splitlines())
+        return ids_of(str(file), tables.read_text(file).splitlines())
     if len(beside) != 1 or beside[0] == found:
         return None
     return ids_of(f"{path}:{beside[0]}", entries[beside[0]].open())

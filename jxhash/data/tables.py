@@ -7,6 +7,7 @@ the part it belongs to. What is wrong with a row is told with the number of its 
 import csv
 import io
 import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -129,7 +130,12 @@ def _within(folder: pathlib.Path, found: Sequence[pathlib.Path] | None) -> list[
     return found and [path.relative_to(folder).as_posix() for path in found]
 
 
-def _content(file: pathlib.Path) -> str:
+def read_text(file: pathlib.Path) -> str:
+    """Reads a file in UTF-8.
+
+    Raises:
+      UserError: it cannot be read, or is in another encoding; the line is named.
+    """
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -138,12 +144,12 @@ def _content(file: pathlib.Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file}, line {line}: not in UTF-8; save the table in UTF-8") from error
+        raise UserError(f"{file}, line {line}: not in UTF-8; save it in UTF-8") from error
 
 
 def _csv_rows(file: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
     csv.field_size_limit(_LARGEST_CELL)
-    reader = csv.DictReader(io.StringIO(_content(file), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
     try:
         for row in reader:
             if None in row or None in row.values():
@@ -158,7 +164,7 @@ def _csv_rows(file: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json_rows(file: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, text in enumerate(_content(file).split("\n"), start=1):
+    for line, text in enumerate(read_text(file).split("\n"), start=1):
         if not text.strip():
             continue
         try:
@@ -211,10 +217,11 @@ def _unique(where: Sequence[str], ids: list[str]) -> list[str]:
 
 
 def _inside(where: str, folder: pathlib.Path, name: str) -> pathlib.Path:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    # Links that lie in the folder are the user's own.
+    within = os.path.normpath(name)
+    if os.path.isabs(within) or within.split(os.sep)[0] == os.pardir:
         raise UserError(f"{where}: {name!r} lies outside of {folder}; give paths within it")
-    return path
+    return folder / within
 
 
 def _missing_pictures(where: Sequence[str], found: Sequence[pathlib.Path]) -> list[Problem]:
@@ -288,7 +295,7 @@ def read_triplet(folder: pathlib.Path, pictures: pathlib.Path | None = None) -> 
     texts = (
         _triplet_entry(captions, "caption")
         if captions.is_file()
-        else _content(folder / "caption.txt").splitlines()
+        else read_text(folder / "caption.txt").splitlines()
     )
     labels = _triplet_entry(folder / "label.mat", "label")
     if not isinstance(paths, list) or not isinstance(texts, list) or isinstance(labels, list):
