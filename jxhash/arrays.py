@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jxhash import mat5
 from jxhash.errors import UserError
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
@@ -431,7 +432,10 @@ def _mat_entries(path: pathlib.Path) -> dict[str, Entry]:
             raise UserError(f"{what} is a {kind} of MATLAB, not an array of numbers")
         _require_memory(what, math.prod(shape) * _MAT_ITEM_BYTES.get(kind, 2))
         with _reading(path, name):
+            mat5.check(path, name)
             found = scipy.io.loadmat(path, variable_names=[name])[name]
+            if kind == "sparse":
+                found.check_format(full_check=True)
         if kind in ("cell", "char"):
             return _mat_texts(what, found)
         array = found.toarray() if kind == "sparse" else found
@@ -503,7 +507,9 @@ def _hdf5_sparse(what: str, group: Any, shape: tuple[int, int]) -> Stored:
     _require_memory(what, math.prod(shape) * 8)
     with _reading(pathlib.Path(what)):
         parts = (np.asarray(group[name]) for name in ("data", "ir", "jc"))
-        array = scipy.sparse.csc_array(tuple(parts), shape=shape).toarray()
+        matrix = scipy.sparse.csc_array(tuple(parts), shape=shape)
+        matrix.check_format(full_check=True)
+        array = matrix.toarray()
     return Stored(in_memory(np.ascontiguousarray(array.T)), columns_first=True)
 
 

@@ -285,8 +285,9 @@ def test_the_vocabulary_is_of_training_texts_alone(folder):
 
 def test_a_table_by_its_own_path_and_pictures_behind_a_link(folder):
     write_table(folder)
-    (folder / "p").rename(folder.parent / "elsewhere")
-    (folder / "p").symlink_to(folder.parent / "elsewhere")
+    elsewhere = folder.with_name(f"{folder.name}-pictures")
+    (folder / "p").rename(elsewhere)
+    (folder / "p").symlink_to(elsewhere)
     one, other = load(folder).card, load(folder / "table.csv").card
     assert one["sha256"] == other["sha256"]
 
