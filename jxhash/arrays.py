@@ -5,8 +5,8 @@ asked for: straight from the file where its rows lie there one after the other (
 .npz, HDF5), else from memory. No file is mapped: one that is cut while it is in use gives an error
 and not a crash, and what was read does not count as memory of the process.
 
-Nothing is unpickled, no link out of an HDF5 file is followed, and no array is unpacked whose
-declared size is beyond the machine's memory.
+Nothing is unpickled, no link out of an HDF5 file is followed, and no array is unpacked that
+is larger than 4 GiB.
 """
 
 import dataclasses
@@ -32,6 +32,8 @@ ONLY = "array"
 
 _BLOCK_BYTES = 2**24
 _HDF5_CACHE_BYTES = 2**26
+# Of an array that cannot be read by rows; a few bytes of a packed file may say that they are more.
+_LARGEST_UNPACKED = 2**32
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -208,7 +210,7 @@ class Stored(NamedTuple):
         axis = ndim - 1 - axis if self.columns_first else axis
         others = [other for other in range(ndim) if other != axis]
         order = (axis, *(others[::-1] if self.columns_first else others))
-        dtype = _NARROW.get(source.dtype.kind + str(source.dtype.itemsize), source.dtype)
+        dtype = _narrow(source.dtype)
         shape = tuple(source.shape[one] for one in order)
         if axis != 0:
             whole = np.empty(shape, dtype)
@@ -232,6 +234,10 @@ _NARROW = {
     "u8": np.dtype(np.uint32),
     "b1": np.dtype(np.uint8),
 }
+
+
+def _narrow(dtype: np.dtype) -> np.dtype:
+    return _NARROW.get(dtype.kind + str(dtype.itemsize), dtype)
 
 
 def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -303,8 +309,7 @@ class _reading:  # noqa: N801 - read as a verb
 
 def _require_memory(what: str, num_bytes: int) -> None:
     """Raises a UserError where an array must be in memory whole and is too large for that."""
-    limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    if num_bytes > limit:
+    if num_bytes > _LARGEST_UNPACKED:
         raise UserError(
             f"{what} would take {num_bytes / 2**30:.1f} GiB of memory; save it as .npy, by "
             "np.savez or as HDF5 with the items along the first axis, and it is read by rows"
@@ -419,6 +424,22 @@ def _texts(array: np.ndarray) -> list[str]:
     return array.ravel().tolist()
 
 
+def _dense(
+    values: np.ndarray, rows: np.ndarray, starts: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """A sparse matrix by columns as a whole one, transposed; SciPy's own way trusts the numbers."""
+    counts = np.diff(starts.astype(np.int64))
+    if len(counts) != shape[1] or starts[0] or (counts < 0).any() or counts.sum() > len(rows):
+        raise ValueError("its columns do not begin where its entries are")
+    rows, values = rows[: counts.sum()].astype(np.int64), values[: counts.sum()]
+    if rows.size and not 0 <= rows.min() <= rows.max() < shape[0]:
+        raise ValueError("it has entries outside of its shape")
+    array = np.zeros(shape[::-1], _narrow(values.dtype))
+    with np.errstate(over="ignore"):
+        array[np.repeat(np.arange(shape[1]), counts), rows] = values
+    return array
+
+
 _MAT_ITEM_BYTES = {"double": 8, "int64": 8, "uint64": 8, "single": 4, "int32": 4, "uint32": 4}
 
 
@@ -435,12 +456,12 @@ def _mat_entries(path: pathlib.Path) -> dict[str, Entry]:
             mat5.check(path, name)
             found = scipy.io.loadmat(path, variable_names=[name])[name]
             if kind == "sparse":
-                found.check_format(full_check=True)
+                parts = found.data, found.indices, found.indptr
+                return Stored(in_memory(_dense(*parts, shape)), columns_first=True)
         if kind in ("cell", "char"):
             return _mat_texts(what, found)
-        array = found.toarray() if kind == "sparse" else found
-        _require_numbers(what, array.dtype)
-        return Stored(in_memory(np.ascontiguousarray(array.T)), columns_first=True)
+        _require_numbers(what, found.dtype)
+        return Stored(in_memory(np.ascontiguousarray(found.T)), columns_first=True)
 
     return {
         name: Entry(tuple(shape), functools.partial(open_variable, name, tuple(shape), kind))
@@ -502,15 +523,10 @@ def _is_matlab(path: pathlib.Path) -> bool:
 
 
 def _hdf5_sparse(what: str, group: Any, shape: tuple[int, int]) -> Stored:
-    import scipy.sparse
-
-    _require_memory(what, math.prod(shape) * 8)
+    _require_memory(what, math.prod(shape) * 4)
     with _reading(pathlib.Path(what)):
         parts = (np.asarray(group[name]) for name in ("data", "ir", "jc"))
-        matrix = scipy.sparse.csc_array(tuple(parts), shape=shape)
-        matrix.check_format(full_check=True)
-        array = matrix.toarray()
-    return Stored(in_memory(np.ascontiguousarray(array.T)), columns_first=True)
+        return Stored(in_memory(_dense(*parts, shape)), columns_first=True)
 
 
 def _hdf5_array(path: pathlib.Path, name: str, dataset: Any, matlab: bool) -> Stored | list[str]:

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+import zlib
 
 import jax
 import numpy as np
@@ -715,6 +716,64 @@ def test_a_flipped_bit_in_a_packed_member_is_found(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.npz cannot be read"):
         arrays.open_file(path)["image"].open()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_matlab_5_file_that_lies_is_refused_before_scipy_reads_it(compressed, tmp_path):
+    """SciPy's reader follows wrong types and sizes out of its memory; this would end the tests."""
+    path = tmp_path / "a.mat"
+    contents = {
+        "image": FEATURES.astype(float),
+        "tags": scipy.sparse.csc_matrix(TAGS.astype(float)),
+        "ids": np.array(IDS),
+        "caption": np.array([["two words"], ["caf\xe9"]], object),
+    }
+    scipy.io.savemat(path, contents)
+    whole = path.read_bytes()
+    opened = {name: entry.open() for name, entry in arrays.open_file(path).items()}
+    np.testing.assert_array_equal(np.asarray(opened["tags"].along(0)), TAGS)
+    assert opened["ids"] == IDS
+    assert opened["caption"] == ["two words", "caf\xe9"]
+    refused = 0
+    for place in [144, 145, 160, 164, *range(184, 190), *RANDOM.integers(200, len(whole), 300)]:
+        damaged = bytearray(whole)
+        damaged[place] = 15
+        content = [damaged[:128], packed(damaged[128:]) if compressed else damaged[128:]]
+        path.write_bytes(b"".join(content))
+        try:
+            for entry in arrays.open_file(path).values():
+                entry.open()
+        except UserError:
+            refused += 1
+    assert refused > 20
+
+
+def packed(elements):
+    """Each variable of a file as a packed one."""
+    found, place = [], 0
+    while place < len(elements):
+        length = 8 + int.from_bytes(elements[place + 4 : place + 8], "little")
+        content = zlib.compress(bytes(elements[place : place + length]))
+        found.append((15).to_bytes(4, "little") + len(content).to_bytes(4, "little") + content)
+        place += length
+    return b"".join(found)
+
+
+@pytest.mark.parametrize("change", ["row", "start"])
+def test_a_sparse_matrix_that_points_outside_is_refused(change, tmp_path):
+    sparse = scipy.sparse.csc_matrix(TAGS.astype(float))
+    rows, starts = sparse.indices.copy(), sparse.indptr.copy()
+    if change == "row":
+        rows[3] = ROWS
+    else:
+        starts[2] = 10**6
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("tags")
+        group.attrs["MATLAB_sparse"] = np.uint64(ROWS)
+        for name, array in (("data", sparse.data), ("ir", rows), ("jc", starts)):
+            group[name] = array
+    with pytest.raises(UserError, match=r"entries outside|do not begin"):
+        arrays.open_file(tmp_path / "a.h5")["tags"].open()
 
 
 def test_no_bomb_is_unpacked(tmp_path):

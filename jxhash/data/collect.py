@@ -65,7 +65,7 @@ def collect(description: Description) -> Collected:
     given = _given(description)
     fields = {field for field, _ in given}
     if table is None and not fields & {"image", "text", "tokens", "labels"}:
-        raise _nothing_known(description)
+        raise _unknown(description, "nothing under a name of the field (images, tags, labels ...)")
     rows, parts = _rows_of_parts(given)
     known = {field: _whole(given, field) for field in sorted(fields - {"rows"})}
     ids = _ids(table, known)
@@ -81,7 +81,7 @@ def collect(description: Description) -> Collected:
             problems += _not_finite(known[field].where, inputs[field])
     if not inputs.keys() & {"text", "tokens"}:
         if table is None or table.texts is None:
-            raise UserError(f"{description.name} has no texts; name them in a description")
+            raise _unknown(description, "no texts")
         inputs["text"], where["text"] = table.texts, table.file.name
     labels, names = _labels(description, table, known, ids, rows, problems)
     where.setdefault("labels", table.file.name if table is not None else "")
@@ -92,15 +92,16 @@ def collect(description: Description) -> Collected:
     return Collected(rows, inputs, labels, names, ids, pictures, parts, problems, where)
 
 
-def _nothing_known(description: Description) -> UserError:
+def _unknown(description: Description, what: str) -> UserError:
+    """An error about what is missing, with all that is there."""
     path = description.folder / (description.data or "")
     if path.is_dir():
-        names = ", ".join(sorted(one.name for one in path.iterdir())[:12])
+        has = ", ".join(sorted(one.name for one in path.iterdir())[:12])
     else:
-        names = arrays.listed(arrays.open_file(path))
+        has = arrays.listed(arrays.open_file(path))
     return UserError(
-        f"{path} holds nothing under a name of the field (images, tags, labels; I_tr, T_tr, L_tr "
-        f"...); it has {names or 'nothing'}; name the arrays in a description (docs/data.md)"
+        f"{path} holds {what}; it has {has or 'nothing'}; say in a description which array is what "
+        "(docs/data.md)"
     )
 
 
@@ -289,11 +290,7 @@ def _labels(
 ) -> tuple[np.ndarray, list[str] | None]:
     if "labels" not in known:
         if table is None or table.labels is None:
-            have = ", ".join(one.where for one in known.values())
-            raise UserError(
-                f"{description.name} has no labels (it has {have}), by which results are judged; "
-                "name them in a description"
-            )
+            raise _unknown(description, "no labels, by which results are judged")
         return table.labels, table.label_names
     values = _aligned(known["labels"], ids, rows, problems)
     if isinstance(values, list):

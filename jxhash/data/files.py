@@ -182,7 +182,7 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
     return Dataset(
         card={
             "name": description.name,
-            "files": collected.where,
+            "files": {field: _without_folders(where) for field, where in collected.where.items()},
             "sizes": {name: len(rows) for name, rows in parts.items()},
             "split": rule,
             "text": said,
@@ -198,6 +198,11 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         trained=train,
         vocabulary_size=vocabulary_size,
     )
+
+
+def _without_folders(where: str) -> str:
+    """Where a folder lies on one machine means nothing on another."""
+    return ", ".join(part.rpartition("/")[2] for part in where.split(", "))
 
 
 def _said_of_images(values: Rows | None) -> str:
