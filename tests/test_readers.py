@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from PIL import Image
 
-from jxhash import arrays, configuration, data
+from jxhash import arrays, configuration, data, mat5
 from jxhash.data import files, splits
 from jxhash.errors import UserError
 from jxhash.evaluation.encode import encode
@@ -583,9 +583,11 @@ def test_a_seed_draws_one_split_and_the_card_tells_it(tmp_path):
     assert cards[0] == cards[1]
     assert cards[0]["sha256"] != cards[2]["sha256"]
     assert cards[0]["split"].startswith("query: 10 of 60 rows; database: every row that is no")
-    np.savez(tmp_path / "a.npz", image=FEATURES + 1, text=TAGS, labels=LABELS)
     describe(tmp_path, data="a.npz", split={"query": 10, "train": 20, "seed": 0})
-    assert load(tmp_path).card["sha256"] != cards[0]["sha256"]
+    for change in ({"image": FEATURES + 1}, {"text": 1 - TAGS}, {"labels": 1 - LABELS}):
+        contents = {"image": FEATURES, "text": TAGS, "labels": LABELS, **change}
+        np.savez(tmp_path / "a.npz", **contents)
+        assert load(tmp_path).card["sha256"] != cards[0]["sha256"]
 
 
 def test_the_field_s_sizes_where_there_are_as_many_rows():
@@ -734,6 +736,11 @@ def test_a_matlab_5_file_that_lies_is_refused_before_scipy_reads_it(compressed, 
     np.testing.assert_array_equal(np.asarray(opened["tags"].along(0)), TAGS)
     assert opened["ids"] == IDS
     assert opened["caption"] == ["two words", "caf\xe9"]
+    smaller = bytearray(whole)
+    smaller[160] = ROWS - 1
+    path.write_bytes(smaller)
+    with pytest.raises(ValueError, match=r"3360 bytes of the type 9 are not its 413 numbers"):
+        mat5.check(path, "image")
     refused = 0
     for place in [144, 145, 160, 164, *range(184, 190), *RANDOM.integers(200, len(whole), 300)]:
         damaged = bytearray(whole)
