@@ -582,6 +582,8 @@ def test_a_seed_draws_one_split_and_the_card_tells_it(tmp_path):
         cards.append(load(tmp_path).card)
     assert cards[0] == cards[1]
     assert cards[0]["sha256"] != cards[2]["sha256"]
+    # What reports print of every card.
+    assert {"name", "version", "sizes", "sha256"} <= cards[0].keys()
     assert cards[0]["split"].startswith("query: 10 of 60 rows; database: every row that is no")
     describe(tmp_path, data="a.npz", split={"query": 10, "train": 20, "seed": 0})
     for change in ({"image": FEATURES + 1}, {"text": 1 - TAGS}, {"labels": 1 - LABELS}):

@@ -43,6 +43,7 @@ class Description:
 
     Attributes:
       name: of the data set, for card and titles.
+      version: what tells it from others of the name, for the card.
       folder: where the paths below begin.
       data: a file or folder of arrays under known names; None for none.
       table: a table of pictures, texts and labels; None for none.
@@ -57,6 +58,7 @@ class Description:
 
     name: str
     folder: pathlib.Path
+    version: str = "own data"
     data: str | None = None
     table: str | None = None
     pictures: str | None = None

@@ -182,6 +182,7 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
     return Dataset(
         card={
             "name": description.name,
+            "version": description.version,
             "files": {field: _without_folders(where) for field, where in collected.where.items()},
             "sizes": {name: len(rows) for name, rows in parts.items()},
             "split": rule,
