@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays_of
 from PIL import Image
 
 from jxhash import arrays, configuration, data, mat5
-from jxhash.data import files, splits
+from jxhash.data import files, splits, tables
 from jxhash.errors import UserError
 from jxhash.evaluation.encode import encode
 from jxhash.training import batches
@@ -485,6 +485,7 @@ def test_ids_that_do_not_match(folder):
         ({"image": FEATURES, "I_te": FEATURES, "text": TAGS}, "of the whole and of parts"),
         ({"I_tr": FEATURES, "I_te": FEATURES, "T_tr": TAGS}, "no 'text' of the part 'query'"),
         ({"image": FEATURES, "text": TAGS, "labels": LABELS * 2}, "row . .*0 and 1 alone"),
+        ({"image": FEATURES, "text": TAGS[:, 0], "labels": LABELS}, "a row of numbers an item"),
         ({"image": FEATURES * 1j, "text": TAGS, "labels": LABELS}, "not real numbers"),
         ({"image": np.array([{}], object), "text": TAGS, "labels": LABELS}, "Python objects"),
         ({"image": FEATURES, "text": TAGS, "labels": LABELS, "ids": [1] * ROWS}, "twice"),
@@ -519,6 +520,27 @@ def test_tables_that_are_wrong(text, says, tmp_path):
     (tmp_path / "table.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=rf"table\.csv.*{says}"):
         load(tmp_path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["csv", "jsonl"]),
+    st.one_of(
+        st.binary(max_size=80),
+        st.text(alphabet='id,"\n\r;{}[]:\\ab1\0', max_size=80).map(str.encode),
+    ),
+)
+def test_any_bytes_are_a_table_or_one_clear_line(tmp_path_factory, kind, content):
+    file = tmp_path_factory.getbasetemp() / f"any.{kind}"
+    head = b"id,text,labels\n" if kind == "csv" else b'{"id": "x", "text": "a"}\n'
+    file.write_bytes(head + content)
+    said = f"{file} is a table"
+    try:
+        table = tables.read_table(file)
+        assert len(table.ids) == len(set(table.ids)) == len(table.texts)
+    except UserError as error:
+        said = str(error)
+    assert file.name in said
 
 
 @pytest.mark.parametrize("line", ["[1]", "{", '{"id": [1], "text": "a"}', "[" * 100_000])

@@ -77,7 +77,9 @@ def collect(description: Description) -> Collected:
         if field in known:
             names = _names_for(known[field], ids, table)
             values = _aligned(known[field], names, rows, problems)
-            inputs[field] = values if isinstance(values, list) else _pixels_last(values)
+            if isinstance(values, Rows):
+                values = _as_inputs(known[field].where, values)
+            inputs[field] = values
             problems += _not_finite(known[field].where, inputs[field])
     if not inputs.keys() & {"text", "tokens"}:
         if table is None or table.texts is None:
@@ -263,8 +265,12 @@ def _aligned(
     return [values[row] for row in order] if isinstance(values, list) else values.take(order)
 
 
-def _pixels_last(values: Rows) -> Rows:
-    """Pictures as [n, height, width, channels], whichever way they were."""
+def _as_inputs(where: str, values: Rows) -> Rows:
+    """Vectors or more of each item; pictures as [n, height, width, channels]."""
+    if values.ndim < 2 or 0 in values.shape:
+        raise UserError(
+            f"{where} is {values.shape}; methods read at least a row of numbers an item"
+        )
     if values.ndim == 4 and values.shape[-1] not in (1, 3) and values.shape[1] in (1, 3):
         return values.transposed(1, 2, 0)
     return values
