@@ -79,6 +79,8 @@ def collect(description: Description) -> Collected:
             values = _aligned(known[field], names, rows, problems)
             if isinstance(values, Rows):
                 values = _as_inputs(known[field].where, values)
+            elif field != "text":
+                raise UserError(f"{known[field].where} holds texts, not the numbers of {field!r}")
             inputs[field] = values
             problems += _not_finite(known[field].where, inputs[field])
     if not inputs.keys() & {"text", "tokens"}:

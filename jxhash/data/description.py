@@ -127,7 +127,7 @@ def _skip(file: pathlib.Path, value: Any) -> tuple[str, ...]:
 
 def _words(file: pathlib.Path, read: Any) -> Words:
     words = Words(**_object(file, read, [field.name for field in dataclasses.fields(Words)]))
-    if words.form not in FORMS:
+    if words.form not in tuple(FORMS):
         raise UserError(f"{file}: the form of words is one of {', '.join(FORMS)}")
     for name in ("min_texts", "max_words", "length"):
         if type(getattr(words, name)) is not int or getattr(words, name) < 1:

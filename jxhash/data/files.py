@@ -84,26 +84,24 @@ def _kept(collected: Collected, skip: Sequence[str]) -> tuple[np.ndarray, dict[s
 def _divided(
     description: Description, collected: Collected, kept: np.ndarray
 ) -> tuple[dict[str, np.ndarray], str]:
-    own, sizes, seed = dict(collected.parts), {}, 0
+    """The parts by what the data and the description say, and the rule in words."""
+    own, sizes = dict(collected.parts), {"seed": 0}
     for part, value in description.split.items():
-        if isinstance(value, str):
-            continue
-        if part == "seed" or not isinstance(value, list):
-            if type(value) is not int or value < 0:
-                raise UserError(f"{description.name}: {part!r} of the split is {value!r}")
-            if part == "seed":
-                seed = value
-            else:
-                sizes[part] = value
-            continue
         where = f"{description.name}: {part!r} of the split"
-        own[part] = row_numbers(where, np.array(value), collected.rows)
+        if isinstance(value, list) and part != "seed" and all(type(row) is int for row in value):
+            own[part] = row_numbers(where, np.array(value, int), collected.rows)
+        elif type(value) is int and value >= 0:
+            sizes[part] = value
+        # A text names a file, whose rows are among the data's own parts already.
+        elif not isinstance(value, str):
+            raise UserError(f"{where} is {value!r:.60}, neither a size nor a list of row numbers")
     if "database" in sizes:
         raise UserError(f"{description.name}: a list of rows is the database, not a size")
     own = {part: np.intersect1d(rows, kept) for part, rows in own.items()}
     for part, rows in own.items():
         if not rows.size:
             raise UserError(f"{description.name}: no row of the part {part!r} can be used")
+    seed = sizes.pop("seed")
     return splits.divide(kept, own, sizes, seed)
 
 
