@@ -25,7 +25,8 @@ class Run:
 
     Attributes:
       method: name of a method, a file of `jxhash/methods`.
-      data: name of an embedded data set, or of a reader of `jxhash.data`.
+      data: name of an embedded data set, or of a reader of `jxhash.data`, or the path of a file or
+        folder that `jxhash.data.files` reads.
       bits: code length K, at least 1.
       seed: seed of initialisation, batches and dropout.
       batch_size: rows a step, over all devices.
@@ -207,7 +208,9 @@ def as_json(config: ml_collections.ConfigDict) -> str:
 def run_name(config: ml_collections.ConfigDict) -> str:
     """The name of the folder of a run: method, data, bits, seed and a hash of the whole config."""
     digest = hashlib.sha256(as_json(config).encode()).hexdigest()[:8]
-    return f"{config.method}-{config.data}-{config.bits}-s{config.seed}-{digest}"
+    # Data may be a path.
+    data = pathlib.Path(config.data).stem
+    return f"{config.method}-{data}-{config.bits}-s{config.seed}-{digest}"
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:

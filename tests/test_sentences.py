@@ -40,6 +40,31 @@ def test_tokens_that_are_no_sentence_are_named():
             dataclasses.replace(given, training={"pairs": {**pairs, "text": spoilt}})
 
 
+def test_a_vocabulary_of_a_size_keeps_the_words_of_the_most_texts():
+    texts = ["red gull", "red fish gull", "red boat", "blue blue blue", "boat"]
+    assert text.build_vocabulary(texts, 1, max_words=2) == ["boat", "red"]
+    assert text.build_vocabulary(texts, 2, max_words=9) == ["boat", "gull", "red"]
+
+
+def test_tf_idf_is_that_of_scikit_learn():
+    extraction = pytest.importorskip("sklearn.feature_extraction.text")
+    train = ["red red gull", "red fish", "a boat and a fish", "gull"]
+    queries = ["fish fish RED boat", "nothing known", ""]
+    vocabulary = text.build_vocabulary(train, 1)
+    frequencies = text.inverse_document_frequencies(train, vocabulary)
+    expected = extraction.TfidfVectorizer(vocabulary=vocabulary, tokenizer=text.words,
+                                          token_pattern=None).fit(train)  # fmt: skip
+    np.testing.assert_allclose(frequencies, expected.idf_, rtol=1e-6)
+    found = text.tf_idf(queries, vocabulary, frequencies)
+    np.testing.assert_allclose(found, expected.transform(queries).toarray(), atol=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_the_mask_is_of_the_words():
+    tokens = text.token_numbers(["red gull", "", "gull gull red red"], ["gull", "red"], length=3)
+    assert text.word_mask(tokens).sum(axis=1).tolist() == [2, 0, 3]
+
+
 def test_clipart_sentences_are_the_words_of_clipart():
     plain, sentences = data.load("clipart"), data.load("clipart-sentences")
     assert sentences.vocabulary_size == plain.training["pairs"]["text"].shape[1]

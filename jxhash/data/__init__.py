@@ -1,10 +1,10 @@
-"""Data sets by name."""
+"""Data sets by name, or by the path of the user's own files."""
 
 import os
 import pathlib
 from collections.abc import Callable
 
-from jxhash.data import embedded, prepared, wikipedia
+from jxhash.data import embedded, files, prepared, wikipedia
 from jxhash.data.dataset import Dataset, Items, Task
 from jxhash.errors import UserError
 
@@ -31,8 +31,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     """Loads a data set.
 
     Args:
-      name: one of `names()`; or a prepared data set, a protocol and a seed, such as
-        "nuswide/tc21:dcmh:0" (see `prepared.load`).
+      name: one of `names()`; the path of a file or folder that `files` reads; or a prepared data
+        set, a protocol and a seed, such as "nuswide/tc21:dcmh:0" (see `prepared.load`).
       data_dir: the folder that holds the folders of the sets that do not come with the package; by
         default the environment variable JXHASH_DATA_DIR says it.
 
@@ -44,12 +44,20 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     """
     if name in _EMBEDDED:
         return _EMBEDDED[name]()
+    if name in _FROM_FILES:
+        folder, loader = _FROM_FILES[name]
+        return loader(_root(name, folder, data_dir) / folder)
+    path = pathlib.Path(name).expanduser()
+    if path.exists():
+        return files.load(path)
     if ":" in name:
         return prepared.load(name, _root(name, name.partition(":")[0], data_dir))
-    if name not in _FROM_FILES:
-        raise UserError(f"unknown data set {name!r}; known are {', '.join(names())}")
-    folder, loader = _FROM_FILES[name]
-    return loader(_root(name, folder, data_dir) / folder)
+    if len(path.parts) > 1:
+        raise UserError(f"there is no file or folder {name}")
+    raise UserError(
+        f"unknown data set {name!r}; known are {', '.join(names())}, and the path of a file or "
+        "folder"
+    )
 
 
 def _root(name: str, folder: str, data_dir: str | os.PathLike | None) -> pathlib.Path:

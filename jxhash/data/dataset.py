@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jxhash.arrays import Rows, rows_not_finite
 from jxhash.errors import UserError
 
 MODALITIES = ("image", "text")
@@ -17,13 +18,14 @@ class Items:
     """Rows that are searched with or for.
 
     Attributes:
-      inputs: modality -> array, rows first; a collection may bring one modality only.
+      inputs: modality -> array, rows first, in memory or read by rows; a collection may bring one
+        modality only.
       labels: multi-hot uint8 [n, C], read by the evaluator.
       titles: n short texts to show; none where nothing is shown, as of codes from files.
       pictures: n encoded pictures to show (PNG, JPEG or WebP), or None where there are none.
     """
 
-    inputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, np.ndarray | Rows]
     labels: np.ndarray
     titles: Sequence[str]
     pictures: Sequence[bytes] | None = None
@@ -59,9 +61,9 @@ class Dataset:
 
     Attributes:
       card: what names this data and how it was made, as JSON values; printed with every number.
-      training: source -> name -> array, all that a method may learn from. Paired rows are the
-        source "pairs", the only one that may hold `labels`: labels of unpaired collections are in
-        `tasks`, where the evaluator alone finds them.
+      training: source -> name -> array, in memory or read by rows: all that a method may learn
+        from. Paired rows are the source "pairs", the only one that may hold `labels`: labels of
+        unpaired collections are in `tasks`, where the evaluator alone finds them.
       tasks: the test, one task a direction.
       validation: tasks for choosing models, made of training data; may be empty.
       trained: the items of the source "pairs" as a database, for the codes that a method learned
@@ -76,7 +78,7 @@ class Dataset:
     """
 
     card: Mapping[str, Any]
-    training: Mapping[str, Mapping[str, np.ndarray]]
+    training: Mapping[str, Mapping[str, np.ndarray | Rows]]
     tasks: tuple[Task, ...]
     validation: tuple[Task, ...] = ()
     trained: Items | None = None
@@ -104,16 +106,14 @@ class Dataset:
                 _check_tokens(what, arrays["text"], self.vocabulary_size)
 
 
-def _check_arrays(what: str, arrays: Mapping[str, np.ndarray]) -> None:
+def _check_arrays(what: str, arrays: Mapping[str, np.ndarray | Rows]) -> None:
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise UserError(f"the arrays of {what} differ in length: {lengths}")
     if not lengths or min(lengths.values()) == 0:
         raise UserError(f"{what} is empty")
     for name, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.floating):
-            continue
-        bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
+        bad = array.not_finite() if isinstance(array, Rows) else rows_not_finite(array)
         if bad.size:
             raise UserError(
                 f"{name} of {what} holds NaN or infinity in {bad.size} rows, the first is row "
@@ -121,7 +121,8 @@ def _check_arrays(what: str, arrays: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _check_tokens(what: str, tokens: np.ndarray, vocabulary_size: int) -> None:
+def _check_tokens(what: str, tokens: np.ndarray | Rows, vocabulary_size: int) -> None:
+    tokens = np.asarray(tokens)
     outside = (tokens < 0) | (tokens > vocabulary_size)
     after_padding = (tokens[:, 1:] != 0) & (tokens[:, :-1] == 0)
     for bad, reason in (

@@ -59,6 +59,53 @@ def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray
     return bags
 
 
+def inverse_document_frequencies(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
+    """How much each word tells: log((1 + n) / (1 + texts with the word)) + 1.
+
+    One is added to both counts, so that a word that no text has is no division by zero.
+
+    Args:
+      texts: n texts, of the training rows alone.
+      vocabulary: V words.
+
+    Returns:
+      float32 [V], at least 1.
+
+    >>> print(inverse_document_frequencies(["red gull", "red fish"], ["fish", "red"]))
+    [1.4054651 1.       ]
+    """
+    column = {word: number for number, word in enumerate(vocabulary)}
+    having = np.zeros(len(vocabulary))
+    for text in texts:
+        having[[column[word] for word in set(words(text)) if word in column]] += 1
+    return (np.log((1 + len(texts)) / (1 + having)) + 1).astype(np.float32)
+
+
+def tf_idf(texts: Sequence[str], vocabulary: Sequence[str], frequencies: np.ndarray) -> np.ndarray:
+    """Counts the words of each text, weighs them, and brings each row to length 1.
+
+    Args:
+      texts: n texts.
+      vocabulary: V words; others are passed over.
+      frequencies: [V], of `inverse_document_frequencies` of the training texts.
+
+    Returns:
+      float32 [n, V]; a text without a known word is a row of zeros.
+
+    >>> print(tf_idf(["red red fish"], ["fish", "red"], np.array([1.5, 1.0])))
+    [[0.6 0.8]]
+    """
+    column = {word: number for number, word in enumerate(vocabulary)}
+    weights = np.zeros((len(texts), len(vocabulary)), np.float32)
+    for row, text in enumerate(texts):
+        known = [column[word] for word in words(text) if word in column]
+        np.add.at(weights[row], known, 1)
+    weights *= frequencies.astype(np.float32)
+    lengths = np.linalg.norm(weights, axis=1, keepdims=True)
+    weights /= np.where(lengths > 0, lengths, 1)
+    return weights
+
+
 def token_numbers(texts: Sequence[str], vocabulary: Sequence[str], length: int = 12) -> np.ndarray:
     """Numbers the words of each text, in their order.
 
@@ -69,7 +116,7 @@ def token_numbers(texts: Sequence[str], vocabulary: Sequence[str], length: int =
 
     Returns:
       int32 [n, length]: the vocabulary's words have the numbers 1 to V; 0 fills the end of shorter
-      texts, so that a mask of the words is `tokens > 0`.
+      texts, see `word_mask`.
 
     >>> token_numbers(["A red, red gull", "fish"], ["fish", "red"], length=3).tolist()
     [[2, 2, 0], [1, 0, 0]]
@@ -80,3 +127,12 @@ def token_numbers(texts: Sequence[str], vocabulary: Sequence[str], length: int =
         known = [number[word] for word in words(text) if word in number][:length]
         tokens[row, : len(known)] = known
     return tokens
+
+
+def word_mask(tokens: np.ndarray) -> np.ndarray:
+    """Where token numbers are words and where padding, a bool array of the same shape.
+
+    >>> word_mask(np.array([[2, 1, 0]])).tolist()
+    [[True, True, False]]
+    """
+    return tokens > 0

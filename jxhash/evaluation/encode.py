@@ -6,24 +6,30 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from jxhash.arrays import Rows
 from jxhash.methods.base import HashState, Method
 
+# Rows at a time, and bytes at a time where rows are as large as pictures are.
 BLOCK = 2048
+BLOCK_BYTES = 2**24
 
 
-def encode(method: Method, state: HashState, modality: str, inputs: np.ndarray) -> np.ndarray:
+def encode(
+    method: Method, state: HashState, modality: str, inputs: np.ndarray | Rows
+) -> np.ndarray:
     """Encodes all rows of one modality.
 
     Args:
       method: brings the networks.
       state: brings their parameters.
       modality: "image" or "text".
-      inputs: [n, ...], on the host.
+      inputs: [n, ...], on the host, in memory or read by rows.
 
     Returns:
       float32 outputs [n, K].
     """
-    block = min(BLOCK, len(inputs))
+    fitting = max(1, BLOCK_BYTES // max(1, inputs.nbytes // len(inputs)))
+    block = min(BLOCK, fitting, len(inputs))
     outputs = []
     for first in range(0, len(inputs), block):
         rows = inputs[first : first + block]

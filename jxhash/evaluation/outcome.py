@@ -76,7 +76,7 @@ def write(
     results = measure.evaluate(trained, untrained, definitions)
     statistics = measure.bit_statistics(encoded)
     title = (
-        f"{config['method'].upper()} on {config['data']}, {config['bits']} bits, "
+        f"{config['method'].upper()} on {dataset.card['name']}, {config['bits']} bits, "
         f"seed {config['seed']}"
     )
     made = report.make_report(

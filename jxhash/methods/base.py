@@ -211,7 +211,14 @@ def require_inputs(spec: Spec, source: str, *names: str) -> None:
         raise UserError(f"the method needs the source {source!r}; the data has {list(spec.inputs)}")
     missing = [name for name in names if name not in have]
     if missing:
-        raise UserError(f"the source {source!r} lacks {', '.join(missing)}; it has {list(have)}")
+        mend = (
+            "; features are made of pictures by python -m jxhash.data.extract"
+            if "image" in missing
+            else ""
+        )
+        raise UserError(
+            f"the source {source!r} lacks {', '.join(missing)}; it has {', '.join(have)}{mend}"
+        )
 
 
 def require_features(spec: Spec, method: str, *modalities: str) -> None:

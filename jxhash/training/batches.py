@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jxhash import parallel
+from jxhash.arrays import Rows
 
-Sources = Mapping[str, Mapping[str, np.ndarray]]
+Sources = Mapping[str, Mapping[str, np.ndarray | Rows]]
 
 PAIRS = "pairs"
 
@@ -106,7 +107,7 @@ class Resident:
     steps_per_call = None
 
     def __init__(self, training: Sources) -> None:
-        self._arrays = parallel.replicate(training)
+        self._arrays = parallel.replicate(in_memory(training))
 
     def arrays(self, plan: Mapping[str, np.ndarray], first: int) -> Any:
         """What a call that starts at step `first` is given: the same arrays each time."""
@@ -151,6 +152,14 @@ class Streamed:
 def with_index(arrays: Mapping[str, Any], index: Any, rows: int) -> dict[str, Any]:
     """The rows of a source as a step sees them: the arrays, `index` and `where`."""
     return {**arrays, "index": index, "where": index < rows}
+
+
+def in_memory(training: Sources) -> dict[str, dict[str, np.ndarray]]:
+    """The same arrays, those that are read by rows read whole."""
+    return {
+        source: {name: np.asarray(array) for name, array in arrays.items()}
+        for source, arrays in training.items()
+    }
 
 
 def place(training: Sources, resident_bytes: float, batch_size: int) -> Resident | Streamed:

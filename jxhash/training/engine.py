@@ -238,7 +238,7 @@ class _Trainer:
         del history
         rows = {
             source: batches.with_index(arrays, np.arange(self._rows[source]), self._rows[source])
-            for source, arrays in self._training.items()
+            for source, arrays in batches.in_memory(self._training).items()
         }
         batch = Batch(rows, batches.labels_of(self._training))
         state, metrics = updates[0].step(jax.device_get(state), batch)

@@ -1,0 +1,82 @@
+"""Queries, database, training and validation rows: as a data set brings them, else drawn."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from jxhash.errors import UserError
+
+PARTS = ("train", "validation", "query", "database")
+
+# The sizes of the protocols of the field, where there are as many rows; fewer of fewer.
+_SIZES = {"query": 2000, "validation": 500, "train": 10_000}
+
+
+def divide(
+    rows: np.ndarray,
+    own: Mapping[str, np.ndarray],
+    sizes: Mapping[str, int],
+    seed: int,
+) -> tuple[dict[str, np.ndarray], str]:
+    """Divides rows into parts.
+
+    Queries are drawn from all rows; the database is every row that is no query; of it a part is
+    drawn for validation, and of the rest the training rows. What the data set brings is taken
+    instead, and validation rows are then drawn from its training rows, if asked for.
+
+    Args:
+      rows: the numbers of all rows, increasing.
+      own: what the data set brings: "query", "database", "train", "validation" -> row numbers.
+      sizes: numbers of rows to draw for "query", "validation" and "train"; by default a tenth of
+        those to draw from, at most 2,000 queries and 500 for validation, and at most 10,000
+        training rows.
+      seed: of all draws.
+
+    Returns:
+      Part -> row numbers, increasing ("validation" may be empty), and the rule in words.
+
+    Raises:
+      UserError: a size cannot be had, or queries are among the training or validation rows.
+    """
+    own = {part: np.unique(numbers) for part, numbers in own.items()}
+    for part in sizes:
+        if part in own:
+            raise UserError(f"the data brings its own rows for {part!r}; ask for no size of it")
+    generator = np.random.default_rng(seed)
+    said: list[str] = []
+
+    def taken(part: str, pool: np.ndarray, default: int) -> np.ndarray:
+        if part in own:
+            said.append(f"{part}: the data's own rows")
+            return own[part]
+        size = sizes.get(part, default)
+        if size < (part != "validation") or size > len(pool):
+            raise UserError(
+                f"{size} rows for {part!r} cannot be drawn from {len(pool)}; give other sizes, or "
+                "lists of rows"
+            )
+        said.append(f"{part}: {size} of {len(pool)} rows" if size else f"{part}: none")
+        return np.sort(generator.choice(pool, size, replace=False))
+
+    free = np.setdiff1d(rows, np.concatenate([*own.values(), rows[:0]])) if own else rows
+    query = taken("query", free, min(_SIZES["query"], len(free) // 10))
+    if "database" in own:
+        database = taken("database", rows, 0)
+    else:
+        database = np.setdiff1d(rows, query)
+        said.append("database: every row that is no query")
+    pool = own.get("train", np.setdiff1d(database, query))
+    default = 0 if "train" in own else min(_SIZES["validation"], len(pool) // 10)
+    validation = taken("validation", pool, default)
+    pool = np.setdiff1d(pool, validation)
+    if "train" in own:
+        train = pool
+        said.append("train: the data's own rows" + (", the rest" if validation.size else ""))
+    else:
+        train = taken("train", pool, min(_SIZES["train"], len(pool)))
+    for part, numbers in (("training", train), ("validation", validation)):
+        shared = np.intersect1d(query, numbers)
+        if shared.size:
+            raise UserError(f"row {shared[0]} is a query and a {part} row; take it out of one")
+    parts = {"train": train, "validation": validation, "query": query, "database": database}
+    return parts, "; ".join(said) + f" (seed {seed})"
