@@ -8,7 +8,9 @@ import numpy as np
 
 from jxhash.methods.base import HashState, Method
 
+# Rows at a time, and bytes at a time where rows are as large as pictures are.
 BLOCK = 2048
+BLOCK_BYTES = 2**24
 
 
 def encode(method: Method, state: HashState, modality: str, inputs: np.ndarray) -> np.ndarray:
@@ -23,7 +25,8 @@ def encode(method: Method, state: HashState, modality: str, inputs: np.ndarray) 
     Returns:
       float32 outputs [n, K].
     """
-    block = min(BLOCK, len(inputs))
+    fitting = max(1, BLOCK_BYTES // max(1, inputs.nbytes // len(inputs)))
+    block = min(BLOCK, fitting, len(inputs))
     outputs = []
     for first in range(0, len(inputs), block):
         rows = inputs[first : first + block]
