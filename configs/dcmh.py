@@ -1,7 +1,10 @@
-"""DCMH (Jiang and Li, CVPR 2017).
+r"""DCMH (Jiang and Li, CVPR 2017).
 
 python -m jxhash.main --config=configs/dcmh.py             # clip art, comes with the package
 python -m jxhash.main --config=configs/dcmh.py:wikipedia   # needs its archive, see --data_dir
+python -m jxhash.main --config=configs/dcmh.py:clipart-pixels   # Lite0 trained from pixels
+python -m jxhash.main --config=configs/dcmh.py:clipart-pixels-224 \
+    --config.dcmh.image_network=cnn-f --config.dcmh.image_weights=imagenet-vgg-f.mat
 
 To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
 MAP .72 / .91 (random .155), Wikipedia .295 / .71 (random .111; learned codes .325 / .73).
@@ -15,6 +18,9 @@ from jxhash.configuration import run_config
 # 10^-6 over 500 epochs, both weights 1, no dropout) is for CNN-F trained end to end.
 CLIPART = {
     "epochs": 120,
+    "image_network": "mlp",
+    "image_weights": "",
+    "image_reach": 0,
     "image_hidden": (1024,),
     "text_hidden": (1024,),
     "image_dropout": 0.5,
@@ -44,17 +50,27 @@ WIKIPEDIA = {
     "optimizer": {**CLIPART["optimizer"], "weight_decay": 3e-4},
 }
 
+# From pixels: few passes, and small steps away from the pretrained weights. Not tuned.
+PIXELS = {
+    **CLIPART,
+    "epochs": 10,
+    "image_network": "lite0",
+    "image_reach": 4,
+    "optimizer": {**CLIPART["optimizer"], "learning_rate": 3e-4, "final_learning_rate": 3e-5},
+}
+
 
 def get_config(data: str = "clipart") -> ConfigDict:
     """The config for a data set.
 
     Args:
-      data: "clipart", "wikipedia" or "wikipedia-held-out".
+      data: "clipart", "clipart-pixels", "clipart-pixels-224", "wikipedia" or "wikipedia-held-out".
 
     Returns:
       A config of which every value can be changed on the command line.
     """
     settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
+    settings = PIXELS if data.startswith("clipart-pixels") else settings
     return run_config(
         method="dcmh", data=data, bits=32, validate_every=10, dcmh=ConfigDict(settings)
     )

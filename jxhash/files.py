@@ -6,22 +6,32 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from jxhash.errors import UserError
 
 LOCK = ".lock"
 
 
-def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file so that a reader finds the old content or the new, never a part."""
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """Opens a file for writing; a reader finds the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(draft, "wb") as file:
+    try:
+        with open(draft, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_atomically(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file so that a reader finds the old content or the new, never a part."""
+    with replacing(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -57,6 +67,6 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(
-                f"another process works in {folder}; wait for it, or choose another --workdir"
+                f"another process works in {folder}; wait for it, or choose another"
             ) from error
         yield

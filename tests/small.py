@@ -188,6 +188,9 @@ CASES = {
     "dcmh": Case(
         {
             "epochs": 30,
+            "image_network": "mlp",
+            "image_weights": "",
+            "image_reach": 0,
             "image_hidden": (32,),
             "text_hidden": (32,),
             "image_dropout": 0.2,

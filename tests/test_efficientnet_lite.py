@@ -371,7 +371,7 @@ def test_a_photograph_is_recognised():
     x = (np.asarray(square.resize((224, 224)), np.float32) - 127) / 128
     module, variables = pretrained.lite0()
     pooled = jax.jit(module.apply)(variables, x[None])
-    tensors = pth.read(pretrained._weights_path())
+    tensors = pth.read(pretrained.weights_path())
     logits = (np.asarray(pooled) @ tensors["_fc.weight"].T)[0] + tensors["_fc.bias"]
     military_uniform = 652
     assert logits.argmax() == military_uniform

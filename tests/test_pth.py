@@ -4,101 +4,23 @@ import io
 import os
 import pickle
 import struct
+import tarfile
 import zipfile
 
 import numpy as np
 import pytest
+from weight_files import (
+    dictionary,
+    finished,
+    global_name,
+    of_arrays,
+    tensor,
+    text,
+    write_legacy,
+    write_zip,
+)
 
 from jxhash.networks import pth
-
-STORAGES = {
-    "float64": "DoubleStorage",
-    "float32": "FloatStorage",
-    "float16": "HalfStorage",
-    "int64": "LongStorage",
-    "int32": "IntStorage",
-    "int16": "ShortStorage",
-    "int8": "CharStorage",
-    "uint8": "ByteStorage",
-}
-
-
-def text(value):
-    content = value.encode()
-    return b"X" + struct.pack("<I", len(content)) + content
-
-
-def number(value):
-    return b"J" + struct.pack("<i", value) if value < 2**31 else pickle.dumps(value, 2)[2:-1]
-
-
-def numbers(values):
-    return b"(" + b"".join(map(number, values)) + b"t"
-
-
-def global_name(module, name):
-    return f"c{module}\n{name}\n".encode()
-
-
-def storage(key, kind, size):
-    fields = text("storage") + global_name("torch", kind) + text(key) + text("cpu") + number(size)
-    return b"(" + fields + b"tQ"
-
-
-def tensor(key, kind, size, shape, strides, offset=0):
-    hooks = global_name("collections", "OrderedDict") + b")R"
-    arguments = storage(key, kind, size) + number(offset) + numbers(shape) + numbers(strides)
-    return (
-        global_name("torch._utils", "_rebuild_tensor_v2")
-        + b"("
-        + arguments
-        + b"\x89"
-        + hooks
-        + b"tR"
-    )
-
-
-def dictionary(items):
-    body = b"".join(text(name) + value for name, value in items.items())
-    return global_name("collections", "OrderedDict") + b")R(" + body + b"u"
-
-
-def finished(value):
-    return b"\x80\x02" + value + b"."
-
-
-def elements(shape):
-    return [int(step) for step in np.zeros(shape, np.int8).strides]
-
-
-def of_arrays(arrays):
-    """Returns (pickle, storages) as torch writes them."""
-    items, contents = {}, {}
-    for key, (name, array) in enumerate(arrays.items()):
-        kind = STORAGES[str(array.dtype)]
-        items[name] = tensor(str(key), kind, array.size, array.shape, elements(array.shape))
-        contents[str(key)] = array.tobytes()
-    return finished(dictionary(items)), contents
-
-
-def write_zip(path, pickled, contents, *, compression=zipfile.ZIP_STORED, extra=()):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("archive/data.pkl", pickled)
-        archive.writestr("archive/byteorder", "little")
-        for key, content in contents.items():
-            archive.writestr(f"archive/data/{key}", content)
-        archive.writestr("archive/version", "3\n")
-        for name, content in extra:
-            archive.writestr(name, content)
-    return path
-
-
-def write_legacy(path, pickled, contents, sizes):
-    header = [pickle.dumps(0x1950A86A20F9469CFC6C, 2), pickle.dumps(1001, 2)]
-    header.append(pickle.dumps({"protocol_version": 1001, "little_endian": True}, 2))
-    body = b"".join(struct.pack("<q", sizes[key]) + content for key, content in contents.items())
-    path.write_bytes(b"".join(header) + pickled + pickle.dumps(list(contents), 2) + body)
-    return path
 
 
 @pytest.fixture
@@ -332,3 +254,11 @@ def test_a_file_that_is_no_torch_file(tmp_path):
         pth.read(path)
     with pytest.raises(FileNotFoundError):
         pth.read(tmp_path / "none.pth")
+
+
+def test_names_the_way_out_of_the_oldest_layout(tmp_path):
+    path = tmp_path / "alexnet-owt-4df8aa71.pth"
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("storages"))
+    with pytest.raises(pth.PthError, match=r"alexnet-owt-7be5be79\.pth"):
+        pth.read(path)

@@ -1,5 +1,6 @@
 """Data sets by name, or by the path of the user's own files."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Callable
@@ -13,6 +14,8 @@ __all__ = ["Dataset", "Items", "Task", "load", "names"]
 _EMBEDDED: dict[str, Callable[[], Dataset]] = {
     "clipart": embedded.load_clipart,
     "clipart-emoji": embedded.load_clipart_emoji,
+    "clipart-pixels": functools.partial(embedded.load_clipart_pixels, 64),
+    "clipart-pixels-224": functools.partial(embedded.load_clipart_pixels, 224),
     "clipart-regions": embedded.load_clipart_regions,
     "clipart-sentences": embedded.load_clipart_sentences,
 }

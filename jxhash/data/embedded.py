@@ -6,6 +6,7 @@ they were made; `experiments/build_embedded_data.py` makes them.
 """
 
 import dataclasses
+import functools
 import hashlib
 import io
 import itertools
@@ -18,6 +19,7 @@ import numpy as np
 
 from jxhash.data import regions
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
+from jxhash.data.decoding import EncodedPictures
 from jxhash.data.text import bags_of_words, build_vocabulary, token_numbers
 from jxhash.errors import UserError
 
@@ -112,11 +114,35 @@ def load_clipart_regions() -> Dataset:
     return dataclasses.replace(pairs, card=card, vocabulary_size=len(vocabulary))
 
 
+def load_clipart_pixels(size: int) -> Dataset:
+    """Clip art whose images are the pictures themselves: uint8 [size, size, 3], decoded when read.
+
+    Splits, texts and vocabulary are those of `load_clipart`.
+
+    Args:
+      size: height and width; the pictures are stored at 64 x 64.
+    """
+    from jxhash.networks import pretrained
+
+    clipart = _read("clipart")
+    pictures = EncodedPictures(clipart.pictures, functools.partial(pretrained.fit, size=size), size)
+    bags = bags_of_words(clipart.texts, _training_words(clipart))
+    pairs = _pairs(clipart, pictures, bags)
+    card = {
+        **pairs.card,
+        "name": "clipart-pixels" if size == 64 else f"clipart-pixels-{size}",
+        "features": f"the pictures, {size} x {size} pixels, RGB",
+    }
+    return dataclasses.replace(pairs, card=card)
+
+
 def _training_words(clipart: _Collection) -> list[str]:
     return build_vocabulary(clipart.texts_of(clipart.rows({"train"})), _MIN_TEXTS)
 
 
-def _pairs(clipart: _Collection, images: np.ndarray, texts: np.ndarray) -> Dataset:
+def _pairs(
+    clipart: _Collection, images: np.ndarray | EncodedPictures, texts: np.ndarray
+) -> Dataset:
     """The splits of clip art, with the given images and texts of all its rows."""
     items = {}
     for name, splits in (
@@ -126,7 +152,8 @@ def _pairs(clipart: _Collection, images: np.ndarray, texts: np.ndarray) -> Datas
         ("database", {"train", "validation"}),
     ):
         rows = clipart.rows(splits)
-        items[name] = clipart.items(rows, {"image": images[rows], "text": texts[rows]})
+        chosen = images.of(rows) if isinstance(images, EncodedPictures) else images[rows]
+        items[name] = clipart.items(rows, {"image": chosen, "text": texts[rows]})
     train = items["train"]
     return Dataset(
         card=_card(clipart.card, {name: len(split) for name, split in items.items()}),

@@ -89,6 +89,8 @@ class Update(NamedTuple):
       sampling: how a minibatch update draws an epoch: each row once in random order ("shuffled"),
         a new random subset at each step ("fresh"), or each row once as stored ("in_order").
       repeats: epochs over the data each time that the stage comes to this update.
+      reads: names of the arrays that a minibatch update reads, where others need not be brought to
+        it; None for all.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Update(NamedTuple):
     step: Callable[[HashState, Batch], tuple[HashState, Metrics]]
     sampling: Literal["shuffled", "fresh", "in_order"] = "shuffled"
     repeats: int = 1
+    reads: frozenset[str] | None = None
 
 
 class Stage(NamedTuple):

@@ -8,10 +8,13 @@ step's loss by batch size times training rows that the authors' code makes, and 
 Decided here: the order image, text, codes (paper and the authors' TensorFlow code); outputs start
 as N(0, 1) noise and B as the sign of their sum (the same code); an epoch goes through each row once
 ("shuffled") where that code draws a new random batch at each step; both networks are multilayer
-perceptrons over given features; dropout (the paper has none) and the optimiser are settings.
+perceptrons over given features, or the image network is a pretrained one (the paper: CNN-F) trained
+from pixels, of moved and mirrored pictures; dropout (the paper has none) and the optimiser are
+settings.
 """
 
 import dataclasses
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +24,11 @@ from jxhash import losses, parallel, similarity
 from jxhash.configuration import (
     read_settings,
     require_not_negative,
+    require_one_of,
     require_positive,
     require_rate,
 )
+from jxhash.errors import UserError
 from jxhash.methods.base import (
     Batch,
     HashState,
@@ -43,7 +48,9 @@ from jxhash.methods.base import (
     sum_elsewhere,
     write_rows,
 )
+from jxhash.networks import encoders
 from jxhash.networks.mlp import HashMLP
+from jxhash.networks.picture_hash import PictureHash
 
 MODALITIES = ("image", "text")
 
@@ -54,9 +61,12 @@ class Settings:
 
     Attributes:
       epochs: how often images, text and codes are updated in turn.
-      image_hidden: widths of the image network's hidden layers.
+      image_network: "mlp", over features; or one of `networks.encoders`, over pixels.
+      image_weights: the file of its first weights; "" where an installed package has them.
+      image_reach: pixels by which pictures are moved in training.
+      image_hidden: widths of the hidden layers of the "mlp".
       text_hidden: widths of the text network's hidden layers.
-      image_dropout: the rate after each hidden layer of the image network, in [0, 1).
+      image_dropout: the rate after each hidden layer of the "mlp", in [0, 1).
       text_dropout: the same of the text network.
       hash_init: standard deviation of the hash layers' first weights and biases.
       quantization_weight: gamma, of the distance between outputs and codes.
@@ -65,6 +75,9 @@ class Settings:
     """
 
     epochs: int
+    image_network: str
+    image_weights: str
+    image_reach: int
     image_hidden: tuple[int, ...]
     text_hidden: tuple[int, ...]
     image_dropout: float
@@ -76,8 +89,25 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_positive(self, "epochs", "hash_init", "image_hidden", "text_hidden")
-        require_not_negative(self, "quantization_weight", "balance_weight")
+        require_not_negative(self, "quantization_weight", "balance_weight", "image_reach")
+        require_one_of(self, "image_network", ("mlp", *encoders.NAMES))
         require_rate(self, "image_dropout", "text_dropout")
+
+
+def _image_network(settings: Settings, bits: int, spec: Spec) -> HashMLP | PictureHash:
+    shape, dtype = spec.inputs["pairs"]["image"]
+    are_pictures = len(shape) == 3 and dtype == jnp.uint8
+    if are_pictures != (settings.image_network != "mlp"):
+        raise UserError(
+            f"config key 'image_network' is {settings.image_network!r}, and the images are {dtype} "
+            f"{shape}; 'mlp' reads features, {', '.join(encoders.NAMES)} read uint8 pictures"
+        )
+    if not are_pictures:
+        return HashMLP(bits, settings.image_hidden, settings.image_dropout, settings.hash_init)
+    weights = pathlib.Path(settings.image_weights) if settings.image_weights else None
+    encoder = encoders.load(settings.image_network, weights)
+    encoder.require(shape)
+    return PictureHash(encoder, bits, settings.hash_init, settings.image_reach)
 
 
 def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
@@ -97,9 +127,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
     require_features(spec, "DCMH", *MODALITIES)
     require_labels(spec, "DCMH")
     networks = {
-        "image": HashMLP(
-            config.bits, settings.image_hidden, settings.image_dropout, settings.hash_init
-        ),
+        "image": _image_network(settings, config.bits, spec),
         "text": HashMLP(
             config.bits, settings.text_hidden, settings.text_dropout, settings.hash_init
         ),
@@ -136,7 +164,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
             loss = separate + joint / parallel.num_devices()
             return state, {"loss": (loss, jnp.sum(where) * spec.num_train)}
 
-        return Update(own, "minibatch", step)
+        return Update(own, "minibatch", step, reads=frozenset({own, "labels"}))
 
     def encode(state: HashState, modality: str, inputs: jax.Array) -> jax.Array:
         return networks[modality].apply(state.params[modality], inputs)

@@ -31,6 +31,7 @@ _DTYPES = {
     "CharStorage": np.dtype("<i1"),
     "ByteStorage": np.dtype("<u1"),
 }
+_TAR_MAGIC = b"ustar"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 # A pickle holds names and shapes only: a hundred thousand tensors fit.
@@ -94,12 +95,19 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: there is no such file.
+      PthError: the file is of torch before 0.2.
       UnsafePickleError: the file mentions anything but tensors and dictionaries.
       DamagedFileError: the file is truncated, or a stated size does not fit.
     """
     path = Path(path)
     if zipfile.is_zipfile(path):
         return _read_archive(path)
+    with open(path, "rb") as file:
+        if file.read(262)[257:] == _TAR_MAGIC:
+            raise PthError(
+                f"{path}: the tar layout of torch before 0.2 is not read; take a newer file of the "
+                "same weights (torchvision: alexnet-owt-7be5be79.pth), or save it again with torch"
+            )
     return _read_legacy(path)
 
 

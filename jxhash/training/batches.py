@@ -5,6 +5,7 @@ the same epoch draws the same rows whether or not the run was interrupted before
 """
 
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from jxhash import parallel
 from jxhash.arrays import Rows
 
 Sources = Mapping[str, Mapping[str, np.ndarray | Rows]]
+Names = frozenset[str] | None  # of the arrays that a call reads; None for all
 
 PAIRS = "pairs"
 
@@ -109,9 +111,9 @@ class Resident:
     def __init__(self, training: Sources) -> None:
         self._arrays = parallel.replicate(in_memory(training))
 
-    def arrays(self, plan: Mapping[str, np.ndarray], first: int) -> Any:
+    def arrays(self, plan: Mapping[str, np.ndarray], first: int, names: Names = None) -> Any:
         """What a call that starts at step `first` is given: the same arrays each time."""
-        del plan, first
+        del plan, first, names
         return self._arrays
 
     @staticmethod
@@ -122,22 +124,41 @@ class Resident:
 
 
 class Streamed:
-    """Training arrays that stay on the host; the rows of a few steps are sent with each call."""
+    """Training arrays that stay on the host; the rows of a few steps are sent with each call.
+
+    A thread reads ahead, so that rows which take long to read (pictures that are decoded) are ready
+    when the devices are.
+    """
 
     arrays_axis = 1
 
     def __init__(self, training: Sources, steps_per_call: int) -> None:
         self._training = training
         self.steps_per_call = steps_per_call
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        self._plan: Any = None
+        self._steps: dict[int, Future[Any]] = {}
 
-    def arrays(self, plan: Mapping[str, np.ndarray], first: int) -> Any:
-        """Reads the rows of the steps from `first` on; a short last block repeats its last step."""
-        steps = len(plan[PAIRS])
-        chosen = np.minimum(np.arange(first, first + self.steps_per_call), steps - 1)
+    def arrays(self, plan: Mapping[str, np.ndarray], first: int, names: Names = None) -> Any:
+        """The rows of the steps from `first` on; a short last block repeats its last step."""
+        if plan is not self._plan:
+            for waiting in self._steps.values():
+                waiting.cancel()
+            self._plan, self._steps = plan, {}
+        steps, end = len(plan[PAIRS]), first + self.steps_per_call
+        for step in range(first, min(end + self.steps_per_call, steps)):
+            if step not in self._steps:
+                self._steps[step] = self._reader.submit(self._read_step, plan, step, names)
+        self._steps = {step: rows for step, rows in self._steps.items() if step >= first}
+        block = [self._steps[min(step, steps - 1)].result() for step in range(first, end)]
+        return jax.tree.map(lambda *rows: np.stack(rows), *block)
+
+    def _read_step(self, plan: Mapping[str, np.ndarray], step: int, names: Names) -> Any:
         return {
             source: {
-                name: array[np.minimum(plan[source][chosen], len(array) - 1)]
+                name: array[np.minimum(plan[source][step], len(array) - 1)]
                 for name, array in arrays.items()
+                if names is None or name in names
             }
             for source, arrays in self._training.items()
         }
@@ -163,9 +184,16 @@ def in_memory(training: Sources) -> dict[str, dict[str, np.ndarray]]:
 
 
 def place(training: Sources, resident_bytes: float, batch_size: int) -> Resident | Streamed:
-    """Puts the training arrays on the devices where they fit, else prepares to stream them."""
-    size = sum(array.nbytes for arrays in training.values() for array in arrays.values())
-    if size <= resident_bytes:
+    """Puts the training arrays on the devices where they fit, else prepares to stream them.
+
+    What only stands for an array, such as encoded pictures, is streamed a step a call: such a step
+    takes long, and XLA's convolutions on CPU are ten times slower inside the loop of a longer call.
+    """
+    every = [array for arrays in training.values() for array in arrays.values()]
+    if not all(isinstance(array, np.ndarray | Rows) for array in every):
+        return Streamed(training, steps_per_call=1)
+    if sum(array.nbytes for array in every) <= resident_bytes:
         return Resident(training)
-    row = sum(array[:1].nbytes for arrays in training.values() for array in arrays.values())
-    return Streamed(training, max(1, STREAMED_BYTES // (row * batch_size)))
+    row = sum(array.nbytes // len(array) for array in every)
+    fitting = max(1, STREAMED_BYTES // (row * batch_size))
+    return Streamed(training, min(fitting, num_steps(num_rows(training[PAIRS]), batch_size)))

@@ -45,6 +45,8 @@ def minibatch_call(
         steps = len(next(iter(plan.values())))
         metrics = jax.eval_shape(one_step, first, state)[1]
         history = jax.tree.map(lambda metric: jnp.zeros((steps,), jnp.float32), metrics)
+        if placement.steps_per_call == 1:
+            return body(first, (state, history))
         # Where the loop stops is a number, not a shape: one compilation serves every length.
         return jax.lax.fori_loop(first, end, body, (state, history))
 

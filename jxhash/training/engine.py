@@ -205,7 +205,7 @@ class _Trainer:
     def _timed_call(
         self, state: HashState, first: int, end: int, plan: Any, updates: tuple[Update, ...]
     ) -> tuple[HashState, History]:
-        arrays = self._placement.arrays(plan, first)
+        arrays = self._placement.arrays(plan, first, _reads(updates))
         started = time.monotonic()
         state, metrics = self._calls[updates](
             state, plan, np.int32(first), np.int32(end), arrays, self._corpus
@@ -297,6 +297,12 @@ def _diverged(what: str, where: str) -> str:
 
 def _name(updates: tuple[Update, ...]) -> str:
     return "+".join(update.name for update in updates)
+
+
+def _reads(updates: tuple[Update, ...]) -> frozenset[str] | None:
+    """The names of the arrays that some of the updates read; None for all."""
+    names = [update.reads for update in updates]
+    return None if None in names else frozenset().union(*names)
 
 
 def _means(history: History) -> dict[str, float]:

@@ -1,0 +1,388 @@
+r"""Works out the features of pictures and writes a feature file: `python -m jxhash.data.extract`.
+
+    python -m jxhash.data.extract --network=cnn-f --weights=imagenet-vgg-f.mat \
+        --pictures=mirflickr --output=mirflickr-cnn-f.npz
+    python -m jxhash.data.extract --features=clip.npz --pictures=list.txt --output=features.npy
+
+The first form runs a network over pictures. The second takes the features that a model of your own
+(CLIP, say) gave them, from a file of two arrays, `ids` [n] and `features` [n, d], checks them, and
+brings them to the order of the pictures.
+
+Pictures are a folder, with all the folders in it, or a text file with a path a line, relative to
+that file. A picture's id is its path below the folder, or its line. The output FILE.npz holds
+`ids`, `features` (float32) and a `card`; FILE.npy the features alone, beside FILE.ids.txt and
+FILE.card.json. A run that was killed goes on with the same command: until the end its work lies in
+FILE.npz.part.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jxhash.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jxhash.networks.encoder import Encoder
+
+NETWORKS = ("lite0", "alexnet", "cnn-f")  # of networks.encoders, which takes a while to import
+
+# Files of a folder with these endings are its pictures; others are left out and counted.
+ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff"})
+ENDINGS |= {".webp"}
+
+# Pictures between two saves.
+CHUNK = 512
+
+_PLAN = "plan.json"
+
+
+class Listed(NamedTuple):
+    """The pictures to encode.
+
+    Attributes:
+      files: id -> file, in the order of the rows.
+      others: files of the folder that do not end like a picture.
+    """
+
+    files: Mapping[str, pathlib.Path]
+    others: Sequence[pathlib.Path]
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jxhash.data.extract",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--network", choices=NETWORKS, help="the network to run")
+    source.add_argument(
+        "--features", type=pathlib.Path, help="a file of ids and features to take instead"
+    )
+    parser.add_argument(
+        "--weights",
+        type=pathlib.Path,
+        help="cnn-f: imagenet-vgg-f.mat of MatConvNet; alexnet: torchvision's .pth, or the same "
+        "tensors as .safetensors; lite0: by default the installed package's",
+    )
+    parser.add_argument(
+        "--pictures", type=pathlib.Path, required=True, help="a folder, or a text file of paths"
+    )
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="FILE.npz or FILE.npy")
+    parser.add_argument(
+        "--batch_size", type=int, default=32, help="pictures that the network sees at once (32)"
+    )
+    parser.add_argument(
+        "--skip_damaged",
+        action="store_true",
+        help="leave out pictures that cannot be read, and name them in the card; otherwise the "
+        "first one ends the run",
+    )
+    return parser.parse_args(arguments)
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Writes the feature file; returns what is printed.
+
+    Raises:
+      UserError: something about the files or options is wrong.
+    """
+    from jxhash.data import features
+
+    _require_options(arguments)
+    listed = list_pictures(arguments.pictures)
+    if arguments.features:
+        plan = {"features_sha256": _file_hash(arguments.features)}
+    else:
+        from jxhash.networks import encoders
+
+        weights = encoders.weights_file(arguments.network, arguments.weights)
+        plan = {"network": arguments.network, "weights_sha256": _file_hash(weights)}
+    plan["pictures_sha256"] = _listing_hash(listed)
+    part = arguments.output.with_name(arguments.output.name + ".part")
+    if arguments.output.exists():
+        card = features.read(arguments.output).card
+        if card.get("plan") != plan:
+            raise UserError(
+                f"{arguments.output} exists and was made in another way, or from other pictures; "
+                "remove it, or choose another --output"
+            )
+    elif arguments.features:
+        card = _take(arguments.features, listed, arguments.output, plan)
+    else:
+        card = _encode(arguments, listed, part, plan)
+    shutil.rmtree(part, ignore_errors=True)
+    return _summary(arguments.output, card, listed)
+
+
+def list_pictures(source: pathlib.Path) -> Listed:
+    """The pictures of a folder, sorted by id, or of a list, in its order.
+
+    Raises:
+      UserError: there is no such folder or file, or no picture in it; a line of the list is not
+        UTF-8, occurs twice, or names no file.
+    """
+    if source.is_dir():
+        found = sorted(path for path in source.rglob("*") if path.is_file())
+        pictures = [path for path in found if path.suffix.lower() in ENDINGS]
+        files = {_id(source, path): path for path in pictures}
+        others = [path for path in found if path.suffix.lower() not in ENDINGS]
+    elif source.is_file():
+        files, others = _read_list(source), []
+    else:
+        raise UserError(f"there is no folder and no list {source}")
+    if not files:
+        raise UserError(f"{source} names no picture")
+    return Listed(files, others)
+
+
+def _id(folder: pathlib.Path, path: pathlib.Path) -> str:
+    name = path.relative_to(folder).as_posix()
+    if "\n" in name or not name.isprintable():
+        raise UserError(f"{str(path)!a}: rename this file; its name makes no id of one line")
+    return name
+
+
+def _read_list(source: pathlib.Path) -> dict[str, pathlib.Path]:
+    files: dict[str, pathlib.Path] = {}
+    for number, line in enumerate(source.read_bytes().splitlines(), start=1):
+        try:
+            name = line.decode().strip()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{source}, line {number}: not in UTF-8 ({error})") from error
+        if not name:
+            continue
+        file = source.parent / name
+        if name in files:
+            raise UserError(f"{source}, line {number}: {name!r} occurs twice")
+        if "\0" in name or not file.is_file():
+            raise UserError(f"{source}, line {number}: there is no picture {str(file)!r}")
+        files[name] = file
+    return files
+
+
+def _require_options(arguments: argparse.Namespace) -> None:
+    from jxhash.data import features
+
+    if arguments.output.suffix not in features.SUFFIXES:
+        raise UserError(f"--output={arguments.output} must end in .npz or .npy")
+    if arguments.batch_size < 1:
+        raise UserError("--batch_size is at least 1")
+    if arguments.features and (arguments.weights or arguments.skip_damaged):
+        raise UserError("--features opens no picture: leave out --weights and --skip_damaged")
+    if arguments.network not in (None, "lite0") and not arguments.weights:
+        raise UserError(f"--network={arguments.network} needs --weights=FILE, see --help")
+
+
+def _file_hash(path: pathlib.Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _listing_hash(listed: Listed) -> str:
+    """Names the pictures as they are now: ids, sizes and times of change."""
+    digest = hashlib.sha256()
+    for name, file in listed.files.items():
+        state = file.stat()
+        digest.update(json.dumps([name, state.st_size, state.st_mtime_ns]).encode())
+    return digest.hexdigest()
+
+
+def _encode(
+    arguments: argparse.Namespace, listed: Listed, part: pathlib.Path, plan: Mapping[str, Any]
+) -> dict[str, Any]:
+    from jxhash.data import features
+    from jxhash.files import locked, read_json, write_atomically
+    from jxhash.networks import encoders
+
+    with locked(part):
+        if (part / _PLAN).exists() and read_json(part / _PLAN) != plan:
+            raise UserError(
+                f"{part} holds the work of another command, or of pictures that have changed "
+                "since; remove it, or choose another --output"
+            )
+        write_atomically(part / _PLAN, json.dumps(plan).encode())
+        encoder = encoders.load(arguments.network, arguments.weights)
+        chunks = _encode_chunks(arguments, encoder, listed, part)
+        ids = [name for chunk in chunks for name in _read_chunk(chunk)["ids"].tolist()]
+        damaged = [text for chunk in chunks for text in _read_chunk(chunk)["damaged"].tolist()]
+        if not ids:
+            raise UserError(f"none of the {len(damaged)} pictures can be read: {damaged[0]}")
+        card = _card(plan, ids, encoder.width) | {
+            "encoder": encoder.described,
+            "damaged": damaged,
+        }
+        parts = (_read_chunk(chunk)["features"] for chunk in chunks)
+        features.write(arguments.output, ids, parts, encoder.width, card)
+    return card
+
+
+def _card(plan: Mapping[str, Any], ids: Sequence[str], width: int) -> dict[str, Any]:
+    import jxhash
+
+    return {"jxhash": jxhash.__version__, "rows": len(ids), "width": width, "plan": dict(plan)}
+
+
+def _encode_chunks(
+    arguments: argparse.Namespace, encoder: "Encoder", listed: Listed, part: pathlib.Path
+) -> list[pathlib.Path]:
+    """Works out the chunks that are not there yet; returns the files of all."""
+    from tqdm import tqdm
+
+    names = list(listed.files)
+    files = []
+    with tqdm(total=len(names), desc="encoding", unit="picture") as bar:
+        for first in range(0, len(names), CHUNK):
+            chunk = {name: listed.files[name] for name in names[first : first + CHUNK]}
+            files.append(part / f"{first // CHUNK:06d}.npz")
+            if not files[-1].exists():
+                _write_chunk(files[-1], chunk, encoder, arguments, bar.update)
+                continue
+            bar.update(len(chunk))
+            bar.initial += len(chunk)  # not done by this run, so not part of its speed
+    return files
+
+
+def _write_chunk(
+    file: pathlib.Path,
+    pictures: Mapping[str, pathlib.Path],
+    encoder: "Encoder",
+    arguments: argparse.Namespace,
+    advance: Callable[[int], Any],
+) -> None:
+    import numpy as np
+
+    from jxhash.files import replacing
+
+    damaged: list[str] = []
+    ids, rows = [], [np.zeros((0, encoder.width), np.float32)]
+    for names, pixels in _batches(pictures, encoder, arguments, damaged, advance):
+        ids += names
+        rows.append(_checked_features(encoder, names, pixels, arguments.batch_size))
+    with replacing(file) as stream:
+        texts = {"ids": np.array(ids, str), "damaged": np.array(damaged, str)}
+        np.savez(stream, features=np.concatenate(rows), **texts)
+
+
+def _batches(
+    pictures: Mapping[str, pathlib.Path],
+    encoder: "Encoder",
+    arguments: argparse.Namespace,
+    damaged: list[str],
+    advance: Callable[[int], Any],
+) -> Iterator[tuple[list[str], "np.ndarray"]]:
+    """Yields ids and pixels; damaged pictures end the run, or are added to `damaged`."""
+    import numpy as np
+
+    from jxhash.data import decoding
+
+    size = arguments.batch_size
+    names: list[str] = []
+    pixels: list[np.ndarray] = []
+    read = decoding.ahead(lambda name: encoder.fit(pictures[name]), pictures, 2 * size)
+    for name, future in read:
+        advance(1)
+        try:
+            pixels.append(future.result())
+            names.append(name)
+        except (OSError, ValueError) as error:
+            if not arguments.skip_damaged:
+                raise UserError(
+                    f"{pictures[name]}: {error}; mend or remove it, or leave out such pictures "
+                    "with --skip_damaged"
+                ) from error
+            damaged.append(f"{name}: {error}")
+        if len(names) == size:
+            yield names, np.stack(pixels)
+            names, pixels = [], []
+    if names:
+        yield names, np.stack(pixels)
+
+
+def _checked_features(
+    encoder: "Encoder", names: Sequence[str], pixels: "np.ndarray", batch_size: int
+) -> "np.ndarray":
+    import numpy as np
+
+    from jxhash.networks.encoder import encode
+
+    found = encode(encoder, pixels, batch_size)
+    if found.shape != (len(names), encoder.width):
+        raise ValueError(f"features of shape {found.shape}, not {(len(names), encoder.width)}")
+    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if bad.size:
+        raise UserError(
+            f"the features of {names[bad[0]]} are not finite; look for NaN in the weights"
+        )
+    return found
+
+
+def _read_chunk(file: pathlib.Path) -> dict[str, "np.ndarray"]:
+    import numpy as np
+
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in ("ids", "features", "damaged")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file} is damaged ({error}); remove it, and start again") from error
+
+
+def _take(
+    source: pathlib.Path, listed: Listed, output: pathlib.Path, plan: Mapping[str, Any]
+) -> dict[str, Any]:
+    from jxhash.data import features
+
+    found = features.read(source)
+    rows = {name: row for row, name in enumerate(found.ids)}
+    missing = [name for name in listed.files if name not in rows]
+    if missing:
+        raise UserError(
+            f"{source} has no row for {len(missing)} of {len(listed.files)} pictures, such as "
+            f"{missing[0]!r}; its ids are like {found.ids[0]!r}"
+        )
+    ids, width = list(listed.files), found.features.shape[1]
+    chosen = [rows[name] for name in ids]
+    parts = (found.features[chosen[first : first + CHUNK]] for first in range(0, len(ids), CHUNK))
+    card = _card(plan, ids, width) | {"encoder": found.card, "unused": len(rows) - len(ids)}
+    features.write(output, ids, parts, width, card)
+    return card
+
+
+def _summary(output: pathlib.Path, card: Mapping[str, Any], listed: Listed) -> str:
+    lines = [f"{output}: {card['rows']} rows of {card['width']} features"]
+    if card.get("damaged"):
+        lines.append(f"{len(card['damaged'])} pictures left out: {'; '.join(card['damaged'][:3])}")
+    if card.get("unused"):
+        lines.append(f"{card['unused']} rows of the given features belong to no picture")
+    if listed.others:
+        names = ", ".join(path.name for path in listed.others[:3])
+        lines.append(f"{len(listed.others)} files do not end like a picture: {names}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    try:
+        print(run(parse(sys.argv[1:])))
+    except UserError as error:
+        print(f"jxhash: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("jxhash: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

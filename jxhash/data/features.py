@@ -1,0 +1,170 @@
+"""Feature files: a row of numbers for each picture, and the name of the picture.
+
+`FILE.npz` holds two arrays, `ids` (text [n], each once) and `features` (float [n, d], finite), and
+may hold a third, `card` (JSON text), which says how they were made. `FILE.npy` holds the features
+alone, to be mapped into memory; `FILE.ids.txt` beside it has an id a line, `FILE.card.json` the
+card.
+"""
+
+import json
+import pathlib
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from jxhash.errors import UserError
+from jxhash.files import read_json, replacing, write_atomically
+
+SUFFIXES = (".npz", ".npy")
+
+# Of a compressed file; features hardly shrink, ids by a tenth and more.
+_MAX_RATIO = 64
+
+
+class Features(NamedTuple):
+    """What a feature file holds.
+
+    Attributes:
+      ids: names of the rows, each once.
+      features: float [n, d], finite.
+      card: how they were made; empty where the file does not say.
+    """
+
+    ids: list[str]
+    features: np.ndarray
+    card: Mapping[str, Any]
+
+
+def read(path: pathlib.Path) -> Features:
+    """Reads and checks a feature file; that of a `.npy` file is mapped into memory.
+
+    Raises:
+      UserError: the file is missing, damaged or of another kind, or holds what it must not.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: a feature file ends in {' or '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        ids, features, card = _read_npz(path) if path.suffix == ".npz" else _read_npy(path)
+    except UserError:
+        raise
+    # A header may claim more rows than there is memory.
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read as a feature file: {error}") from error
+    return Features(_checked_ids(path, ids), _checked(path, features, len(ids)), card)
+
+
+def _read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > _MAX_RATIO * path.stat().st_size:
+        raise UserError(f"{path} unpacks to {unpacked} bytes, more than features ever do")
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in ("ids", "features"):
+            if name not in arrays:
+                raise UserError(
+                    f"{path} holds no array {name!r}, it has {', '.join(arrays) or 'none'}"
+                )
+        card = json.loads(str(arrays["card"])) if "card" in arrays else {}
+        return arrays["ids"], arrays["features"], card
+
+
+def _read_npy(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    features = np.load(path, allow_pickle=False, mmap_mode="r")
+    ids = _ids_file(path).read_text(encoding="utf-8").split("\n")[:-1]
+    card = _card_file(path)
+    return np.array(ids, str), features, read_json(card) if card.exists() else {}
+
+
+def _checked_ids(path: pathlib.Path, ids: np.ndarray) -> list[str]:
+    if ids.ndim != 1 or ids.dtype.kind not in "USiu":
+        raise UserError(f"{path}: ids are text or whole numbers [n], not {ids.dtype} {ids.shape}")
+    if ids.dtype.kind == "S":
+        ids = np.char.decode(ids, "utf-8", errors="replace")
+    names = [str(name) for name in ids.tolist()]
+    rows: dict[str, int] = {}
+    for row, name in enumerate(names):
+        if rows.setdefault(name, row) != row:
+            raise UserError(f"{path}: the id {name!r} names the rows {rows[name]} and {row}")
+    return names
+
+
+def _checked(path: pathlib.Path, features: np.ndarray, rows: int) -> np.ndarray:
+    if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
+        raise UserError(
+            f"{path}: features are floats [n, d], not {features.dtype} {features.shape}"
+        )
+    if len(features) != rows or features.size == 0:
+        raise UserError(f"{path}: features of shape {features.shape} do not fit {rows} ids")
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if bad.size:
+        raise UserError(
+            f"{path}: features hold NaN or infinity in {bad.size} rows, the first is row {bad[0]}"
+        )
+    return features
+
+
+def write(
+    path: pathlib.Path,
+    ids: Sequence[str],
+    parts: Iterable[np.ndarray],
+    width: int,
+    card: Mapping[str, Any],
+) -> None:
+    """Writes a feature file; it is there whole, or not at all.
+
+    Args:
+      path: ends in .npz or .npy.
+      ids: names of the rows.
+      parts: arrays [m, width] that follow one another; read one by one, so that more can be
+        written than fits into memory.
+      width: the number of features.
+      card: JSON values that say how they were made.
+
+    Raises:
+      ValueError: the parts have not as many rows as there are ids, or another width.
+    """
+    parts = _of_shape(parts, len(ids), width)
+    text = json.dumps(card, indent=2)
+    if path.suffix == ".npy":
+        # The features come last: where they are, the others are.
+        write_atomically(_ids_file(path), "".join(f"{name}\n" for name in ids).encode())
+        write_atomically(_card_file(path), f"{text}\n".encode())
+        with replacing(path) as file:
+            _write_features(file, parts, (len(ids), width))
+        return
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in (("ids", np.array(ids, str)), ("card", np.array(text))):
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        with archive.open("features.npy", "w", force_zip64=True) as member:
+            _write_features(member, parts, (len(ids), width))
+
+
+def _of_shape(parts: Iterable[np.ndarray], rows: int, width: int) -> Iterator[np.ndarray]:
+    found = 0
+    for part in parts:
+        found += len(part)
+        if part.shape[1:] != (width,):
+            raise ValueError(f"features of shape {part.shape} are not {width} wide")
+        yield np.ascontiguousarray(part, "<f4")
+    if found != rows:
+        raise ValueError(f"{found} rows of features do not fit {rows} ids")
+
+
+def _write_features(file: BinaryIO, parts: Iterable[np.ndarray], shape: tuple[int, int]) -> None:
+    described = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    for part in parts:
+        file.write(part.tobytes())
+
+
+def _ids_file(path: pathlib.Path) -> pathlib.Path:
+    return path.with_suffix(".ids.txt")
+
+
+def _card_file(path: pathlib.Path) -> pathlib.Path:
+    return path.with_suffix(".card.json")
