@@ -25,7 +25,7 @@ CLIPART = {
     "image_dropout": 0.5,
     "text_dropout": 0.5,
     "margin": 0.5,  # delta
-    "similar_weight": 3.0,  # the paper: 1
+    "similar_weight": 5.0,  # the paper: 1
     "quantization_weight": 0.01,  # lambda
     "optimizer": {
         "name": "adam",
@@ -33,7 +33,7 @@ CLIPART = {
         "final_learning_rate": 3e-4,
         "decay": "geometric",
         "momentum": 0.0,
-        "weight_decay": 3e-4,
+        "weight_decay": 1e-5,
     },
 }
 
@@ -46,7 +46,12 @@ WIKIPEDIA = {
     "image_dropout": 0.0,
     "text_dropout": 0.0,
     "similar_weight": 2.0,
-    "optimizer": {**CLIPART["optimizer"], "learning_rate": 1e-3, "final_learning_rate": 1e-4},
+    "optimizer": {
+        **CLIPART["optimizer"],
+        "learning_rate": 1e-3,
+        "final_learning_rate": 1e-4,
+        "weight_decay": 3e-4,
+    },
 }
 
 

@@ -43,6 +43,7 @@ from jxhash.methods.base import (
     init_buffered,
     read_rows,
     require_features,
+    require_inputs,
     require_labels,
     row_keys,
     sum_elsewhere,
@@ -103,6 +104,7 @@ def _image_network(settings: Settings, bits: int, spec: Spec) -> HashMLP | Pictu
             f"{shape}; 'mlp' reads features, {', '.join(encoders.NAMES)} read uint8 pictures"
         )
     if not are_pictures:
+        require_features(spec, "DCMH", "image")
         return HashMLP(bits, settings.image_hidden, settings.image_dropout, settings.hash_init)
     weights = pathlib.Path(settings.image_weights) if settings.image_weights else None
     encoder = encoders.load(settings.image_network, weights)
@@ -124,7 +126,8 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
       UserError: the config or the data does not fit.
     """
     settings = read_settings(config.dcmh, Settings)
-    require_features(spec, "DCMH", *MODALITIES)
+    require_inputs(spec, "pairs", "image")
+    require_features(spec, "DCMH", "text")
     require_labels(spec, "DCMH")
     networks = {
         "image": _image_network(settings, config.bits, spec),

@@ -164,7 +164,7 @@ def build(
             config.bits,
             settings.image_hidden,
             settings.image_dropout,
-            settings.image_input_dropout,
+            input_dropout=settings.image_input_dropout,
         ),
         "text": HashMLP(config.bits, settings.text_hidden, settings.text_dropout),
     }

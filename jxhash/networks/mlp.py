@@ -41,16 +41,16 @@ class HashMLP(nn.Module):
       bits: width K of the hash layer.
       hidden: widths of the hidden layers; empty for a linear map.
       dropout: the rate after each hidden layer while keys are given.
-      input_dropout: the rate of the inputs while keys are given.
       hash_init: standard deviation of the hash layer's first weights and biases; None for Flax's
         default.
+      input_dropout: the rate of the inputs while keys are given.
     """
 
     bits: int
     hidden: Sequence[int] = ()
     dropout: float = 0.0
-    input_dropout: float = 0.0
     hash_init: float | None = None
+    input_dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, row_keys: jax.Array | None = None) -> jax.Array:
