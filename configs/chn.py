@@ -9,8 +9,9 @@ MAP .70 / .90 (random .155), Wikipedia .32 / .70 (random .111).
 With a port's delta of 0.8 and pairs of equal weight, L stays at .14 on clip art, since many classes
 cannot all be that far apart: validation MAP .63 / .81. With 0.5 it is .70 / .88, with the weight of
 similar pairs .73 / .94, with a weight decay of 1e-5 in place of 3e-4 .725 / .950: the cosines do
-not mind the scale of the outputs, so that decay only makes the steps larger. The price of a small margin: similar pairs may lie K/2
-(1 - delta), 8 bits, apart, so that a lookup within radius 2 finds nothing, and Q is 0.
+not mind the scale of the outputs, so that decay only makes the steps larger. The price of a small
+margin: similar pairs may lie K/2 (1 - delta), 8 bits, apart, so that a lookup within radius 2 finds
+nothing, and Q is 0.
 """
 
 from ml_collections import ConfigDict
