@@ -89,13 +89,13 @@ def run_once(
     return report, spent, workdir
 
 
-def run_row(row: Row, seeds: int, runs: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
+def run_row(row: Row, seeds: int, runs: pathlib.Path) -> dict[str, Any]:
     """Runs a row over its seeds and sums it up."""
     maps: dict[str, list[float]] = {}
     seconds, mmd = [], []
     for seed in range(seeds):
         config = load_config(row.config, row.data, row.changes, seed)
-        report, spent, workdir = run_once(config, runs, data_dir)
+        report, spent, workdir = run_once(config, runs, None)
         seconds += [spent.clock] if spent else []
         for task, by_protocol in report["results"].items():
             for protocol, values in by_protocol.items():
@@ -146,7 +146,6 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("table", choices=sorted(TABLES))
     parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/tables"))
-    parser.add_argument("--data_dir", help="as of jxhash.main")
     return parser.parse_args()
 
 
@@ -155,7 +154,7 @@ def run_table() -> None:
     arguments = parse_arguments()
     logging.set_verbosity(logging.WARNING)
     table = TABLES[arguments.table]
-    rows = [run_row(row, table.seeds, arguments.runs, arguments.data_dir) for row in table.rows]
+    rows = [run_row(row, table.seeds, arguments.runs) for row in table.rows]
     result = {
         "command": f"python experiments/tables.py {arguments.table}",
         "machine": f"{platform.machine()}, {platform.python_version()}",
