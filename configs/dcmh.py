@@ -21,6 +21,7 @@ CLIPART = {
     "image_network": "mlp",
     "image_weights": "",
     "image_reach": 0,
+    "image_pace": 1.0,
     "image_hidden": (1024,),
     "text_hidden": (1024,),
     "image_dropout": 0.5,

@@ -10,3 +10,7 @@ class UserError(ValueError):
 
 class Preempted(Exception):  # noqa: N818 - an event, not an error
     """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; the same command goes on."""
+
+
+class ProcessLostError(RuntimeError):
+    """Another process of the same training has ended; started again, all go on together."""

@@ -1,6 +1,9 @@
 """Trains a method, measures it and writes the report: `python -m jxhash.main --config=...`."""
 
+import contextlib
+import hashlib
 import json
+import os
 import pathlib
 import re
 import sys
@@ -12,7 +15,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jxhash import configuration
-from jxhash.errors import Preempted, UserError
+from jxhash.errors import Preempted, ProcessLostError, UserError
 from jxhash.files import LOCK, locked, read_json, write_atomically
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -32,11 +35,24 @@ _DATA_DIR = flags.DEFINE_string(
     None,
     "The folder of data sets that do not come with the package; by default $JXHASH_DATA_DIR.",
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "To train with several processes: host:port of the first of them, the same for all; or 'auto' "
+    "on a Cloud TPU slice or under Slurm, where JAX finds the others itself.",
+)
+_PROCESSES = flags.DEFINE_integer(
+    "processes", None, "How many processes there are; with --coordinator=host:port.", lower_bound=1
+)
+_PROCESS = flags.DEFINE_integer(
+    "process", None, "Which of them this is, from 0; process 0 alone writes.", lower_bound=0
+)
 
 _CONFIG_FILE = "config.json"
 _CARD_FILE = "card.json"
 
 PREEMPTED = 143  # what a shell reports of a process that SIGTERM ended
+START_AGAIN = 75  # "temporary failure" of sysexits.h: another process has ended
 
 
 def run(
@@ -45,6 +61,8 @@ def run(
     data_dir: str | None = None,
 ) -> dict:
     """Trains, measures and reports; goes on where an earlier run in this folder stopped.
+
+    With several processes all train, and the first alone reads and writes the folder.
 
     Args:
       config: as a file of configs/ gives it.
@@ -57,28 +75,36 @@ def run(
     Raises:
       UserError: something outside the library is wrong; the message says what and how to mend it.
     """
-    from jxhash import data, methods
+    from jxhash import data, methods, parallel
     from jxhash.evaluation import outcome, report
     from jxhash.training import engine, progress
 
     settings = configuration.read_run(config)
-    _require_own(workdir, config)
+    if parallel.is_first():
+        _require_own(workdir, config)
     dataset = data.load(settings.data, data_dir)
-    _require_same_data(workdir, dataset.card)
-    if outcome.is_complete(workdir):
-        return report.read(workdir / outcome.REPORT)
+    if parallel.is_first():
+        _require_same_data(workdir, dataset.card)
+    _require_same_everywhere(config, dataset.card)
+    if parallel.value_from_first(lambda: outcome.is_complete(workdir)):
+        return parallel.value_from_first(lambda: report.read(workdir / outcome.REPORT))
     spec = engine.make_spec(
         dataset.training, settings.batch_size, vocabulary_size=dataset.vocabulary_size
     )
     method = methods.get(settings.method).build(config, spec)
     # Not before data and method fit together, so that a mistake leaves no folder behind.
-    with locked(workdir):
-        write_atomically(workdir / _CONFIG_FILE, configuration.as_json(config).encode())
-        write_atomically(workdir / _CARD_FILE, outcome.to_json(dataset.card))
+    with locked(workdir) if parallel.is_first() else contextlib.nullcontext():
+        if parallel.is_first():
+            write_atomically(workdir / _CONFIG_FILE, configuration.as_json(config).encode())
+            write_atomically(workdir / _CARD_FILE, outcome.to_json(dataset.card))
         validate = outcome.validation(method, dataset)
         state = engine.train(method, dataset.training, settings, workdir, validate)
-        lines = list(progress.read_metrics(workdir / progress.FILE))
-        return outcome.write(method, state, dataset, config.to_dict(), workdir, lines)
+
+        def finish() -> dict:
+            lines = list(progress.read_metrics(workdir / progress.FILE))
+            return outcome.write(method, state, dataset, config.to_dict(), workdir, lines)
+
+        return parallel.value_from_first(finish)
 
 
 def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
@@ -107,6 +133,19 @@ def _require_same_data(workdir: pathlib.Path, card: Mapping[str, Any]) -> None:
         raise UserError(
             f"{workdir} holds a run on other data (the hash of {card['name']} differs from that in "
             f"{_CARD_FILE}); choose another --workdir"
+        )
+
+
+def _require_same_everywhere(config: ml_collections.ConfigDict, card: Mapping[str, Any]) -> None:
+    """Raises a UserError where this process has another config or other data than the first."""
+    from jxhash import parallel
+
+    content = configuration.as_json(config) + card["sha256"]
+    own = hashlib.sha256(content.encode()).hexdigest()
+    if parallel.value_from_first(lambda: own) != own:
+        raise UserError(
+            "this process was started with another config or other data than process 0; start all "
+            "of them with the same --config and --data_dir"
         )
 
 
@@ -150,22 +189,49 @@ def main(arguments: Sequence[str]) -> None:
     # The libraries below tell their every step otherwise.
     logging.set_verbosity(logging.WARNING)
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / configuration.run_name(config))
-    report = run(config, workdir, _DATA_DIR.value)
+    from jxhash import parallel
     from jxhash.evaluation.report import table
 
-    print(table(report))
-    print(f"\nreport: {workdir / 'report.html'}")
+    _join_others()
+    with parallel.noticing_losses():
+        report = run(config, workdir, _DATA_DIR.value)
+    if parallel.is_first():
+        print(table(report))
+        print(f"\nreport: {workdir / 'report.html'}")
+
+
+def _join_others() -> None:
+    """Joins the other processes where the flags speak of any."""
+    from jxhash import parallel
+
+    numbers = _PROCESSES.value, _PROCESS.value
+    if _COORDINATOR.value is None:
+        if numbers != (None, None):
+            raise UserError("--processes and --process need --coordinator=host:port")
+        return
+    if _COORDINATOR.value != parallel.AUTO and None in numbers:
+        raise UserError("--coordinator=host:port needs --processes and --process")
+    parallel.join(_COORDINATOR.value, *numbers)
 
 
 def _command() -> None:
     try:
         app.run(main, flags_parser=_parse)
     except UserError as error:
-        print(f"jxhash: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(error, 2)
+    except ProcessLostError as error:
+        _leave(error, START_AGAIN)
     except Preempted as event:
         print(f"jxhash: {event}", file=sys.stderr)
         sys.exit(PREEMPTED)
+
+
+def _leave(error: Exception, code: int) -> None:
+    print(f"jxhash: {error}", file=sys.stderr, flush=True)
+    if _COORDINATOR.value is not None:
+        # The regular way out waits for the other processes, which wait for this one.
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

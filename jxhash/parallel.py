@@ -1,17 +1,148 @@
-"""The only file that knows how work is spread over devices.
+"""The only file that knows how work is spread over devices and processes.
 
 A step is written for the rows of one device. Inside `pmapped` the helpers below speak to the other
 devices; outside of it, or with one device, each helper is the identity. The rule for gradients:
 add up or average the *gradients* over devices, never the loss that is differentiated.
+
+Several processes, each with devices of its own, run the same program in step: whatever decides what
+is done next is decided by the first of them (`from_first`) or by all together (`any_process`).
 """
 
-from collections.abc import Callable
+import contextlib
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
+
+from jxhash.errors import ProcessLostError, UserError
 
 AXIS = "devices"
+
+# A process that is gone is known to be gone after this time, if its connections did not tell.
+HEARTBEAT_SECONDS = 30
+_PATIENCE_SECONDS = 300
+
+# What a coordinator is called that the cluster is asked for.
+AUTO = "auto"
+
+
+def join(coordinator: str, processes: int | None, process: int | None) -> None:
+    """Joins the processes of one training; before anything else that uses JAX.
+
+    Args:
+      coordinator: host:port of the first process, or "auto" where JAX finds out about the cluster
+        by itself (Cloud TPU, Slurm, Open MPI).
+      processes: how many there are; None with "auto".
+      process: which of them this is, from 0; None with "auto".
+
+    Raises:
+      UserError: they do not come together.
+    """
+    address = None if coordinator == AUTO else coordinator
+    try:
+        jax.distributed.initialize(
+            address,
+            processes,
+            process,
+            initialization_timeout=_PATIENCE_SECONDS,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"the processes did not come together: {error}") from error
+
+
+@contextlib.contextmanager
+def noticing_losses() -> Iterator[None]:
+    """Within it, a computation that fails because another process has ended says so.
+
+    Raises:
+      ProcessLostError: a computation failed, and there are several processes.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise ProcessLostError(
+            f"process {jax.process_index()} stops, for another has ended or cannot be reached "
+            f"({reason}); start all of them again with the same commands to go on"
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this is the first process, which alone writes files; true where it is the only."""
+    return jax.process_index() == 0
+
+
+def from_first(make: Callable[[], Any], like: Any) -> Any:
+    """Makes arrays on the first process and gives them to all, bit for bit.
+
+    Args:
+      make: called on the first process alone.
+      like: a tree of arrays, or of their shapes and types, as `make` returns it.
+
+    Returns:
+      What `make` returned; on other processes the same, on the host.
+    """
+    if jax.process_count() == 1:
+        return make()
+    wanted, structure = jax.tree.flatten(jax.eval_shape(_without_keys, like))
+    made = jax.tree.leaves(_without_keys(make())) if is_first() else ()
+    own = b"".join(
+        np.asarray(array, leaf.dtype).tobytes() for array, leaf in zip(made, wanted, strict=False)
+    )
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in wanted]
+    content = _bytes_from_first(own, sum(sizes))
+    parts = np.split(np.frombuffer(content, np.uint8), np.cumsum(sizes)[:-1])
+    arrays = [
+        np.frombuffer(part, leaf.dtype).reshape(leaf.shape)
+        for part, leaf in zip(parts, wanted, strict=True)
+    ]
+    return jax.tree.map(
+        lambda array, leaf: jax.random.wrap_key_data(array) if _is_key(leaf) else array,
+        structure.unflatten(arrays),
+        like,
+    )
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _without_keys(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+
+
+def value_from_first(make: Callable[[], Any]) -> Any:
+    """Makes a value on the first process and gives it to all; one that JSON can hold."""
+    if jax.process_count() == 1:
+        return make()
+    content = json.dumps(make()).encode() if is_first() else b""
+    size = int(multihost_utils.broadcast_one_to_all(np.int64(len(content))))
+    return json.loads(_bytes_from_first(content, size))
+
+
+def _bytes_from_first(content: bytes, size: int) -> bytes:
+    own = np.frombuffer(content, np.uint8) if is_first() else np.zeros(size, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(own)).tobytes()
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set on any process."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def own_share(array: np.ndarray, axis: int) -> np.ndarray:
+    """The part of an array, one of whose axes counts devices, that is for this process's own."""
+    own = jax.local_device_count()
+    first = jax.process_index() * own
+    return np.take(array, np.arange(first, first + own), axis)
 
 
 def _several() -> bool:
@@ -22,19 +153,33 @@ def _several() -> bool:
         return False
 
 
-def pmapped(function: Callable, *, in_axes: tuple, donate: tuple[int, ...] = ()) -> Callable:
+def pmapped(
+    function: Callable,
+    *,
+    in_axes: tuple,
+    donate: tuple[int, ...] = (),
+    devices: list[jax.Device] | None = None,
+) -> Callable:
     """Maps a function over all devices.
 
     Args:
       function: a pure function of positional arguments.
       in_axes: for each argument the axis that is split over devices (its length is the number of
-        devices, and it is gone inside), or None for what every device gets whole.
+        this process's devices, and it is gone inside), or None for what every device gets whole.
       donate: the positions of arguments whose memory the result may reuse.
+      devices: all those of all processes, which must then all call; or `jax.local_devices()`.
 
     Returns:
       A function whose results are the same on every device and carry no device axis.
     """
-    return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=donate)
+    return jax.pmap(
+        function,
+        axis_name=AXIS,
+        in_axes=in_axes,
+        out_axes=None,
+        donate_argnums=donate,
+        devices=devices,
+    )
 
 
 def num_devices() -> int:
@@ -60,10 +205,10 @@ def mean(tree: Any) -> Any:
 
 
 def replicate(tree: Any) -> Any:
-    """Puts a whole copy of each array on every device, once.
+    """Puts a whole copy of each array on every device of this process, once.
 
     An array that lies on one device is otherwise copied to the others at every call.
     """
-    mesh = jax.sharding.Mesh(np.asarray(jax.devices()), (AXIS,))
+    mesh = jax.sharding.Mesh(np.asarray(jax.local_devices()), (AXIS,))
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.device_put(tree, everywhere)

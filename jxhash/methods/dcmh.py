@@ -51,7 +51,7 @@ from jxhash.methods.base import (
 )
 from jxhash.networks import encoders
 from jxhash.networks.mlp import HashMLP
-from jxhash.networks.picture_hash import PictureHash
+from jxhash.networks.picture_hash import PictureHash, slow_network
 
 MODALITIES = ("image", "text")
 
@@ -65,6 +65,8 @@ class Settings:
       image_network: "mlp", over features; or one of `networks.encoders`, over pixels.
       image_weights: the file of its first weights; "" where an installed package has them.
       image_reach: pixels by which pictures are moved in training.
+      image_pace: of the optimiser's steps, the share that a pretrained image network takes; its
+        hash layer and the text network take whole ones.
       image_hidden: widths of the hidden layers of the "mlp".
       text_hidden: widths of the text network's hidden layers.
       image_dropout: the rate after each hidden layer of the "mlp", in [0, 1).
@@ -79,6 +81,7 @@ class Settings:
     image_network: str
     image_weights: str
     image_reach: int
+    image_pace: float
     image_hidden: tuple[int, ...]
     text_hidden: tuple[int, ...]
     image_dropout: float
@@ -89,7 +92,7 @@ class Settings:
     optimizer: Optimizer
 
     def __post_init__(self) -> None:
-        require_positive(self, "epochs", "hash_init", "image_hidden", "text_hidden")
+        require_positive(self, "epochs", "hash_init", "image_hidden", "text_hidden", "image_pace")
         require_not_negative(self, "quantization_weight", "balance_weight", "image_reach")
         require_one_of(self, "image_network", ("mlp", *encoders.NAMES))
         require_rate(self, "image_dropout", "text_dropout")
@@ -135,7 +138,9 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
             config.bits, settings.text_hidden, settings.text_dropout, settings.hash_init
         ),
     }
-    optimizer = settings.optimizer.over(settings.epochs * spec.steps_per_epoch)
+    optimizer = slow_network(
+        settings.optimizer.over(settings.epochs * spec.steps_per_epoch), settings.image_pace
+    )
 
     def init(key: jax.Array) -> HashState:
         return init_buffered(key, networks, optimizer, config.bits, spec)

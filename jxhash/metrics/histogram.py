@@ -293,13 +293,9 @@ def _from_counts(counts: Array) -> Histogram:
 
 
 def _count_over_devices(query: _Rows, database: _Rows, num_bits: int, top_level: int) -> jax.Array:
-    """The counts, each device having taken a share of the database rows."""
+    """The counts, each device of this process having taken a share of the database rows."""
     present = _xp(database.codes).ones(database.codes.shape[0], bool)
-    here = slice(
-        jax.process_index() * jax.local_device_count(),
-        (jax.process_index() + 1) * jax.local_device_count(),
-    )
-    shares = jax.tree.map(lambda x: _blocks(x, jax.device_count())[here], (database, present))
+    shares = jax.tree.map(lambda x: _blocks(x, jax.local_device_count()), (database, present))
     return _pmapped_count(num_bits, top_level)(query, *shares)
 
 
@@ -308,7 +304,7 @@ def _pmapped_count(num_bits: int, top_level: int) -> Callable:
     def count(query: _Rows, database: _Rows, present: jax.Array) -> jax.Array:
         return parallel.total(_count(query, database, num_bits, top_level, present))
 
-    return parallel.pmapped(count, in_axes=(None, 0, 0))
+    return parallel.pmapped(count, in_axes=(None, 0, 0), devices=jax.local_devices())
 
 
 def _count(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jxhash.networks.encoder import Encoder
 
@@ -30,6 +31,25 @@ def shift_and_flip(pixels: jax.Array, keys: jax.Array, reach: int) -> jax.Array:
         return jnp.where(jax.random.bernoulli(flip_key), moved[:, ::-1], moved)
 
     return jax.vmap(one)(padded, keys)
+
+
+def slow_network(
+    optimizer: optax.GradientTransformation, share: float
+) -> optax.GradientTransformation:
+    """Lets pretrained networks learn more slowly than the hash layers upon them.
+
+    Args:
+      optimizer: of parameters of which some may be those of a `PictureHash`.
+      share: of the optimiser's steps that the parameters of its network take.
+
+    Returns:
+      An optimiser of the same parameters.
+    """
+
+    def of_network(params: Any) -> Any:
+        return jax.tree.map_with_path(lambda path, _: path[0].key == "network", params)
+
+    return optax.chain(optimizer, optax.masked(optax.scale(share), of_network))
 
 
 class PictureHash(NamedTuple):

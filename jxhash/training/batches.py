@@ -49,7 +49,8 @@ def epoch_plan(
       seed: the numbers that name this epoch.
 
     Returns:
-      For each source int32 [steps, devices, rows a device]; the number of rows marks padding.
+      For each source int32 [steps, devices, rows a device], of the devices of this process; the
+      number of rows marks padding.
     """
     steps = num_steps(num_rows(training[PAIRS]), batch_size)
     wanted = steps * batch_size
@@ -83,11 +84,11 @@ def _over_devices(drawn: np.ndarray, rows: int) -> np.ndarray:
     devices = jax.device_count()
     missing = -batch % devices
     drawn = np.pad(drawn, ((0, 0), (0, missing)), constant_values=rows)
-    return drawn.reshape(steps, devices, -1).astype(np.int32)
+    return parallel.own_share(drawn.reshape(steps, devices, -1).astype(np.int32), axis=1)
 
 
 def all_rows_plan(training: Sources) -> dict[str, np.ndarray]:
-    """Every row once, in order: for each source int32 [devices, rows a device], padded."""
+    """Every row once, in order: for each source int32 [own devices, rows a device], padded."""
     return {
         source: _over_devices(np.arange(num_rows(arrays))[None], num_rows(arrays))[0]
         for source, arrays in training.items()
@@ -186,13 +187,14 @@ def in_memory(training: Sources) -> dict[str, dict[str, np.ndarray]]:
 def place(training: Sources, resident_bytes: float, batch_size: int) -> Resident | Streamed:
     """Puts the training arrays on the devices where they fit, else prepares to stream them.
 
+    With several processes they are streamed: each reads the rows of its own devices alone.
     What only stands for an array, such as encoded pictures, is streamed a step a call: such a step
     takes long, and XLA's convolutions on CPU are ten times slower inside the loop of a longer call.
     """
     every = [array for arrays in training.values() for array in arrays.values()]
     if not all(isinstance(array, np.ndarray | Rows) for array in every):
         return Streamed(training, steps_per_call=1)
-    if sum(array.nbytes for array in every) <= resident_bytes:
+    if jax.process_count() == 1 and sum(array.nbytes for array in every) <= resident_bytes:
         return Resident(training)
     row = sum(array.nbytes // len(array) for array in every)
     fitting = max(1, STREAMED_BYTES // (row * batch_size))

@@ -104,10 +104,14 @@ def train(
       Preempted: SIGTERM or Ctrl-C came; the state is saved.
       UserError: a checkpoint is damaged.
     """
-    with contextlib.closing(Checkpoints(workdir / "checkpoints", run.checkpoint_seconds)) as saved:
-        trainer = _Trainer(method, training, run, saved, MetricsFile(workdir), validate)
-        with _stop_event() as stop:
-            return trainer.train(stop)
+    with contextlib.ExitStack() as closing:
+        stop = closing.enter_context(_stop_event())
+        checkpoints = None
+        if parallel.is_first():
+            checkpoints = Checkpoints(workdir / "checkpoints", run.checkpoint_seconds)
+            closing.enter_context(contextlib.closing(checkpoints))
+        trainer = _Trainer(method, training, run, checkpoints, MetricsFile(workdir), validate)
+        return trainer.train(stop)
 
 
 class _Trainer:
@@ -118,12 +122,14 @@ class _Trainer:
         method: Method,
         training: batches.Sources,
         run: Run,
-        checkpoints: Checkpoints,
+        checkpoints: Checkpoints | None,
         metrics: MetricsFile,
         validate: Validate | None,
     ) -> None:
         self._method, self._training, self._run = method, training, run
         self._checkpoints, self._metrics, self._validate = checkpoints, metrics, validate
+        # All processes train; the first alone validates, saves and tells.
+        self._first = parallel.is_first()
         self._phases = [phases_of(stage) for stage in method.stages]
         self._rows = {source: batches.num_rows(arrays) for source, arrays in training.items()}
         self._placement = batches.place(training, run.resident_gigabytes * 2**30, run.batch_size)
@@ -134,26 +140,30 @@ class _Trainer:
     def train(self, stop: threading.Event) -> HashState:
         self._stop = stop
         state, start, history = self._start()
-        self._metrics.keep(lambda line: tuple(line["place"]) < start[:3])
+        if self._first:
+            self._metrics.keep(lambda line: tuple(line["place"]) < start[:3])
         places = list(self._places())
         steps = sum(self._num_steps(place) for place in places)
         done = sum(self._num_steps(place) for place in places if place[:3] < start[:3])
-        with contextlib.closing(Bar(steps, done + start.step)) as self._bar:
+        with contextlib.closing(Bar(steps, done + start.step, self._first)) as self._bar:
             for place in places:
                 if place[:3] < start[:3]:
                     continue
                 if place[:3] > start[:3]:
                     start, history = place, {}
                 state = self._run_phase(state, start, history)
-        self._checkpoints.wait()
+        if self._first:
+            self._checkpoints.wait()
         return state
 
     def _start(self) -> tuple[HashState, Place, History]:
         key = jax.random.key(self._run.seed)
-        saved = self._checkpoints.restore(jax.eval_shape(self._method.init, key))
-        if saved is None:
+        like = jax.eval_shape(self._method.init, key)
+        state, record = (self._first and self._checkpoints.restore(like)) or (None, None)
+        record = parallel.value_from_first(lambda: record)
+        if record is None:
             return parallel.replicate(jax.jit(self._method.init)(key)), Place(), {}
-        state, record = saved
+        state = parallel.from_first(lambda: state, like)
         history = {name: np.asarray(values) for name, values in record["history"].items()}
         return parallel.replicate(state), Place(*record["place"]), history
 
@@ -219,8 +229,7 @@ class _Trainer:
         return state, new
 
     def _next_steps(self, updates: tuple[Update, ...]) -> int:
-        wanted = self._steps_at_once.get(updates, 1)
-        return min(wanted, self._placement.steps_per_call or wanted)
+        return self._placement.steps_per_call or self._steps_at_once.get(updates, 1)
 
     def _full(
         self, state: HashState, place: Place, history: History, updates: tuple[Update, ...]
@@ -236,13 +245,19 @@ class _Trainer:
         self, state: HashState, place: Place, history: History, updates: tuple[Update, ...]
     ) -> tuple[HashState, History]:
         del history
+        new, metrics = state, None
+        if self._first:
+            new, metrics = updates[0].step(jax.device_get(state), self._every_row())
+        state = parallel.replicate(parallel.from_first(lambda: new, state))
+        metrics = parallel.value_from_first(lambda: _plain(metrics))
+        return state, self._one_step_history(metrics, updates, place)
+
+    def _every_row(self) -> Batch:
         rows = {
             source: batches.with_index(arrays, np.arange(self._rows[source]), self._rows[source])
             for source, arrays in batches.in_memory(self._training).items()
         }
-        batch = Batch(rows, batches.labels_of(self._training))
-        state, metrics = updates[0].step(jax.device_get(state), batch)
-        return parallel.replicate(state), self._one_step_history(metrics, updates, place)
+        return Batch(rows, batches.labels_of(self._training))
 
     def _one_step_history(self, metrics: Any, updates: tuple[Update, ...], place: Place) -> History:
         history = {name: np.asarray([m], float) for name, m in jax.device_get(metrics).items()}
@@ -252,27 +267,33 @@ class _Trainer:
     def _measure(self, state: HashState, place: Place) -> None:
         every, epochs = self._run.validate_every, self._method.stages[place.stage].epochs
         at_end = place.epoch + 1 == epochs
-        if self._validate and every and (at_end or (place.epoch + 1) % every == 0):
+        wanted = every and (at_end or (place.epoch + 1) % every == 0)
+        if wanted and self._validate and self._first:
             self._record(place, "validation", self._validate(state))
         if at_end:
             self._save(state, Place(place.stage + 1), {})
 
     def _record(self, place: Place, update: str, means: Mapping[str, float]) -> None:
+        if not self._first:
+            return
         stage = self._method.stages[place.stage].name
         where = {"place": place[:3], "stage": stage, "epoch": place.epoch + 1, "update": update}
         self._metrics.append({**where, **means})
 
     def _offer_to_save(self, state: HashState, place: Place, history: History) -> None:
-        if self._stop.is_set():
+        if parallel.any_process(self._stop.is_set()):
             self._save(state, place, history)
-            self._checkpoints.wait()
+            # None leaves before the first has saved: it would be taken for dead.
+            parallel.value_from_first(lambda: self._checkpoints.wait())
             raise Preempted("stopped and saved; the same command goes on from here")
-        if self._checkpoints.due():
+        if self._first and self._checkpoints.due():
             self._save(state, place, history)
 
     def _save(self, state: HashState, place: Place, history: History) -> None:
         if not _is_finite(state):
             raise TrainingDivergedError(_diverged("the state", f"{place} (counted from 0)"))
+        if not self._first:
+            return
         record = {"place": place, "history": {name: h.tolist() for name, h in history.items()}}
         self._checkpoints.save(state, record)
 
@@ -286,6 +307,10 @@ class _Trainer:
                     f"batch {bad[0] + 1}"
                 )
                 raise TrainingDivergedError(_diverged(f"the metric {name!r}", where))
+
+
+def _plain(metrics: Any) -> dict[str, list[float]]:
+    return {name: np.asarray(m, float).tolist() for name, m in metrics.items()}
 
 
 def _diverged(what: str, where: str) -> str:

@@ -48,11 +48,16 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
 class Bar:
     """A progress bar over all steps of a training, with the newest loss and the time left."""
 
-    def __init__(self, steps: int, done: int) -> None:
+    def __init__(self, steps: int, done: int, shown: bool = True) -> None:
         # Where nobody watches, a line now and then is enough.
         pause = 0.2 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(
-            total=steps, initial=done, unit="step", mininterval=pause, dynamic_ncols=True
+            total=steps,
+            initial=done,
+            unit="step",
+            mininterval=pause,
+            dynamic_ncols=True,
+            disable=not shown,
         )
 
     def advance(self, steps: int, update: str, loss: float | None) -> None:
