@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -11,6 +12,39 @@ from typing import Any, BinaryIO
 from jxhash.errors import UserError
 
 LOCK = ".lock"
+
+_WRITABLE = "make it writable"
+MENDS = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room within the quota",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EROFS: _WRITABLE,
+    errno.EACCES: _WRITABLE,
+    errno.EPERM: _WRITABLE,
+    errno.EIO: "mend or change the disk",
+    errno.ESTALE: "mount it again",
+}
+_OF_WRITES_ALONE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def unwritable(folder: pathlib.Path, number: int) -> UserError:
+    """The error of a folder that cannot be written, for a number of `MENDS`."""
+    return UserError(
+        f"{folder} cannot be written ({os.strerror(number)}): {MENDS[number]}, then give the same "
+        "command again; what was saved before is kept"
+    )
+
+
+@contextlib.contextmanager
+def writing(folder: pathlib.Path) -> Iterator[None]:
+    """Makes a UserError of a write below a folder that fails for what the folder lies on."""
+    try:
+        yield
+    except OSError as error:
+        ours = str(error.filename or "").startswith(str(folder)) and error.errno in MENDS
+        if not ours and error.errno not in _OF_WRITES_ALONE:
+            raise
+        raise unwritable(folder, error.errno) from error
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from jxhash.errors import UserError
 from jxhash.methods.base import Method, Stage, Update
 from jxhash.training import batches, engine
 from jxhash.training.checkpoint import Checkpoints
+from jxhash.training.divergence import TrainingDivergedError
 
 SOURCES = {
     "pairs": {"image": np.zeros((50, 3)), "labels": np.zeros((50, 2))},
@@ -129,7 +130,7 @@ def test_a_loss_that_is_nan_stops_the_run_and_keeps_what_was_good(tmp_path):
         return state, {"loss": (jnp.where(state.step == 9, jnp.nan, 1.0), 1.0)}
 
     run = dataclasses.replace(small.build(small.config("dcmh"), data)[1], checkpoint_seconds=0.0)
-    with pytest.raises(engine.TrainingDivergedError, match=r"'loss'.*'count'.*epoch 2, batch 3"):
+    with pytest.raises(TrainingDivergedError, match=r"'loss'.*'count'.*epoch 2, batch 3"):
         engine.train(counting_method(data, step), data.training, run, tmp_path)
     saved = Checkpoints(tmp_path / "checkpoints", 30)
     method, _ = small.build(small.config("dcmh"), data)
@@ -148,7 +149,7 @@ def test_a_state_that_is_nan_is_not_saved(tmp_path):
         return state.replace(params=spoilt), {"loss": (1.0, 1.0)}
 
     run = small.build(small.config("dcmh"), data)[1]
-    with pytest.raises(engine.TrainingDivergedError, match="the state"):
+    with pytest.raises(TrainingDivergedError, match="the state"):
         engine.train(counting_method(data, step), data.training, run, tmp_path)
     assert Checkpoints(tmp_path / "checkpoints", 30).restore(None) is None
 

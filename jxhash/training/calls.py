@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jxhash import parallel
 from jxhash.methods.base import Batch, HashState, Metrics, Update
+from jxhash.training import divergence
 from jxhash.training.batches import Resident, Streamed, with_index
 
 
@@ -24,7 +25,7 @@ def minibatch_call(
     Returns:
       (state, plan, first, end, arrays, corpus) -> (state, history): takes the steps from `first`
       to before `end` of the plan. The history has (sum, count) of every metric at these steps,
-      and zeros at all others.
+      and zeros at all others; beside the metrics of the updates it has `divergence.GRADIENTS`.
     """
 
     def call(
@@ -36,6 +37,7 @@ def minibatch_call(
                 values = placement.read(arrays[source], index[number], number - first)
                 batch_rows[source] = with_index(values, index[number], rows[source])
             state, metrics = _run(updates, state, Batch(batch_rows, corpus))
+            metrics[divergence.GRADIENTS] = divergence.gradients_metric(state)
             return state.replace(step=state.step + 1), metrics
 
         def body(number: jax.Array, carry: tuple) -> tuple:

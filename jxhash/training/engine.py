@@ -16,14 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jxhash import parallel
 from jxhash.configuration import Run
-from jxhash.errors import Preempted, UserError
+from jxhash.errors import Preempted
 from jxhash.methods.base import Batch, HashState, Method, Spec, Stage, Update
-from jxhash.training import batches, calls
+from jxhash.training import batches, calls, divergence
 from jxhash.training.checkpoint import Checkpoints
 from jxhash.training.progress import Bar, MetricsFile
 
@@ -31,10 +30,6 @@ SECONDS_PER_CALL = 0.5
 
 Validate = Callable[[HashState], Mapping[str, float]]
 History = dict[str, np.ndarray]
-
-
-class TrainingDivergedError(UserError):
-    """A loss, or the state, is no longer finite."""
 
 
 class Place(NamedTuple):
@@ -100,9 +95,10 @@ def train(
       The trained state, on every device.
 
     Raises:
-      TrainingDivergedError: a loss, or the state, is NaN or infinite; what was saved stays.
+      divergence.TrainingDivergedError: a loss, a gradient or the state is NaN or infinite;
+        what was saved stays.
       Preempted: SIGTERM or Ctrl-C came; the state is saved.
-      UserError: a checkpoint is damaged.
+      UserError: the folder cannot be written, or holds checkpoints of another training.
     """
     with contextlib.ExitStack() as closing:
         stop = closing.enter_context(_stop_event())
@@ -187,6 +183,7 @@ class _Trainer:
         updates = phases[place.phase]
         run = {"minibatch": self._minibatches, "full": self._full, "host": self._host}
         state, history = run[updates[0].kind](state, place, history, updates)
+        divergence.require_finite_state(state, self._where(place, self._num_steps(place)))
         self._record(place, _name(updates), _means(history))
         self._offer_to_save(state, place._replace(phase=place.phase + 1, step=0), {})
         return state
@@ -203,10 +200,11 @@ class _Trainer:
         while place.step < steps:
             end = min(steps, place.step + self._next_steps(updates))
             state, new = self._timed_call(state, place.step, end, plan, updates)
+            divergence.require_finite_metrics(new, history, self._where(place, place.step + 1))
+            del new[divergence.GRADIENTS]
             history = {
                 name: np.concatenate([history.get(name, new[name][:0]), new[name]]) for name in new
             }
-            self._require_finite(history, updates, place)
             place = place._replace(step=end)
             if end < steps:
                 self._offer_to_save(state, place, history)
@@ -239,7 +237,7 @@ class _Trainer:
             self._calls[updates] = calls.full_call(updates[0], self._rows)
         plan = batches.all_rows_plan(self._training)
         state, metrics = self._calls[updates](state, plan, self._corpus)
-        return state, self._one_step_history(metrics, updates, place)
+        return state, self._one_step_history(metrics, place)
 
     def _host(
         self, state: HashState, place: Place, history: History, updates: tuple[Update, ...]
@@ -250,7 +248,7 @@ class _Trainer:
             new, metrics = updates[0].step(jax.device_get(state), self._every_row())
         state = parallel.replicate(parallel.from_first(lambda: new, state))
         metrics = parallel.value_from_first(lambda: _plain(metrics))
-        return state, self._one_step_history(metrics, updates, place)
+        return state, self._one_step_history(metrics, place)
 
     def _every_row(self) -> Batch:
         rows = {
@@ -259,9 +257,9 @@ class _Trainer:
         }
         return Batch(rows, batches.labels_of(self._training))
 
-    def _one_step_history(self, metrics: Any, updates: tuple[Update, ...], place: Place) -> History:
+    def _one_step_history(self, metrics: Any, place: Place) -> History:
         history = {name: np.asarray([m], float) for name, m in jax.device_get(metrics).items()}
-        self._require_finite(history, updates, place)
+        divergence.require_finite_metrics(history, {}, self._where(place, 1))
         return history
 
     def _measure(self, state: HashState, place: Place) -> None:
@@ -269,9 +267,11 @@ class _Trainer:
         at_end = place.epoch + 1 == epochs
         wanted = every and (at_end or (place.epoch + 1) % every == 0)
         if wanted and self._validate and self._first:
+            self._bar.clear()
             self._record(place, "validation", self._validate(state))
         if at_end:
             self._save(state, Place(place.stage + 1), {})
+            self._leave_if(parallel.any_process(self._stop.is_set()))
 
     def _record(self, place: Place, update: str, means: Mapping[str, float]) -> None:
         if not self._first:
@@ -281,43 +281,34 @@ class _Trainer:
         self._metrics.append({**where, **means})
 
     def _offer_to_save(self, state: HashState, place: Place, history: History) -> None:
-        if parallel.any_process(self._stop.is_set()):
+        asked = parallel.any_process(self._stop.is_set())
+        if asked or (self._first and self._checkpoints.due()):
+            if place.step:
+                divergence.require_finite_state(state, self._where(place, place.step))
             self._save(state, place, history)
+        self._leave_if(asked)
+
+    def _leave_if(self, asked: bool) -> None:
+        if asked:
             # None leaves before the first has saved: it would be taken for dead.
             parallel.value_from_first(lambda: self._checkpoints.wait())
             raise Preempted("stopped and saved; the same command goes on from here")
-        if self._first and self._checkpoints.due():
-            self._save(state, place, history)
 
     def _save(self, state: HashState, place: Place, history: History) -> None:
-        if not _is_finite(state):
-            raise TrainingDivergedError(_diverged("the state", f"{place} (counted from 0)"))
         if not self._first:
             return
         record = {"place": place, "history": {name: h.tolist() for name, h in history.items()}}
         self._checkpoints.save(state, record)
 
-    def _require_finite(self, history: History, updates: tuple[Update, ...], place: Place) -> None:
-        for name, values in history.items():
-            bad = np.flatnonzero(~np.isfinite(values[:, 0]))
-            if bad.size:
-                stage = self._method.stages[place.stage].name
-                where = (
-                    f"update {_name(updates)!r}, stage {stage!r}, epoch {place.epoch + 1}, "
-                    f"batch {bad[0] + 1}"
-                )
-                raise TrainingDivergedError(_diverged(f"the metric {name!r}", where))
+    def _where(self, place: Place, batch: int) -> divergence.Where:
+        updates, stage = self._phases[place.stage][place.phase], self._method.stages[place.stage]
+        of_batches = updates[0].kind == "minibatch"
+        name, epoch = _name(updates), place.epoch + 1
+        return divergence.Where(name, stage.name, epoch, batch if of_batches else None)
 
 
 def _plain(metrics: Any) -> dict[str, list[float]]:
     return {name: np.asarray(m, float).tolist() for name, m in metrics.items()}
-
-
-def _diverged(what: str, where: str) -> str:
-    return (
-        f"{what} turned NaN or infinite in {where}; checkpoints saved before are kept: lower the "
-        "learning rate, look for outliers among the features, then start in a new workdir"
-    )
 
 
 def _name(updates: tuple[Update, ...]) -> str:
@@ -342,17 +333,6 @@ def _newest_loss(means: Mapping[str, float]) -> float | None:
     """The loss; where updates share their batches, and each has one, that of the last."""
     found = [value for name, value in means.items() if name.split()[-1] == "loss"]
     return found[-1] if found else None
-
-
-@jax.jit
-def _all_finite(arrays: list[jax.Array]) -> jax.Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays]))
-
-
-def _is_finite(state: HashState) -> bool:
-    leaves = jax.tree.leaves((state.params, state.opt_state, state.model_state, state.buffers))
-    inexact = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return not inexact or bool(_all_finite(inexact))
 
 
 @contextlib.contextmanager

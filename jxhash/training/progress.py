@@ -35,7 +35,7 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     """Reads a record line by line; a last line that was cut short is passed over."""
     if not path.exists():
         return
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith("\n"):
                 continue
@@ -66,6 +66,10 @@ class Bar:
         if loss is not None:
             self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
         self._bar.update(steps)
+
+    def clear(self) -> None:
+        """Makes way for other lines, until the next step."""
+        self._bar.clear()
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
