@@ -1,17 +1,15 @@
 """The command line, as a user meets it: real processes."""
 
 import json
-import os
 import pathlib
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from commands import number_of_checkpoint, run, start
 
 # What the file shares is made once.
 pytestmark = pytest.mark.xdist_group("main")
@@ -27,27 +25,6 @@ SMALL = [
     "--config.validate_every=4",
     "--config.checkpoint_seconds=0.0",
 ]
-
-
-def start(*arguments, cwd, devices=1):
-    return subprocess.Popen(
-        [sys.executable, "-m", "jxhash.main", *arguments],
-        cwd=cwd,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ
-        | {
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        },
-    )
-
-
-def run(*arguments, cwd, devices=1):
-    process = start(*arguments, cwd=cwd, devices=devices)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")
@@ -170,13 +147,6 @@ def wait_for_checkpoint(process, workdir, kills):
             return True
         time.sleep(0.02)
     return False
-
-
-def number_of_checkpoint(workdir):
-    folder = workdir / "checkpoints"
-    if not folder.exists():
-        return 0
-    return max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=0)
 
 
 def test_sigterm_saves_and_says_so(tmp_path):

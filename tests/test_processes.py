@@ -1,0 +1,113 @@
+"""One training in several processes: real ones, that speak to each other over loopback."""
+
+import json
+import signal
+import time
+
+import pytest
+from commands import number_of_checkpoint, run, start_together
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+# An update of every kind: by batches, on all rows, and on the host of the first process.
+SMALL = [
+    "--config=configs/ddcmh.py",
+    "--config.ddcmh.image_epochs=6",
+    "--config.ddcmh.text_epochs=6",
+    "--config.ddcmh.image_hidden=(64,)",
+    "--config.ddcmh.text_hidden=(64,)",
+    "--config.ddcmh.cosdish_restarts=2",
+    "--config.batch_size=50",
+    "--config.bits=8",
+    "--config.validate_every=3",
+    "--config.checkpoint_seconds=0.0",
+]
+
+
+def ended(process):
+    """Its exit code, what it printed (without what Gloo prints of its own), and its errors."""
+    out, err = process.communicate(timeout=120)
+    lines = [line for line in out.splitlines() if not line.startswith("[Gloo]")]
+    return process.returncode, lines, err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run in two processes, killed once and started again, and what the survivor said."""
+    folder = tmp_path_factory.mktemp("two")
+    workdir = folder / "run"
+    arguments = [*SMALL, f"--workdir={workdir}"]
+    first, second = start_together(arguments, arguments, cwd=folder)
+    while number_of_checkpoint(workdir) < 2 and first.poll() is None:
+        time.sleep(0.02)
+    second.send_signal(signal.SIGKILL)
+    killed_at = time.monotonic()
+    survivor = ended(first)
+    seconds = time.monotonic() - killed_at
+    second.communicate()
+    again = start_together(arguments, arguments, cwd=folder)
+    return workdir, survivor, seconds, list(map(ended, again))
+
+
+def test_the_survivor_of_a_killed_process_ends_with_a_message(finished):
+    _, (code, out, err), seconds, _ = finished
+    assert code == 75, err
+    assert out == []
+    assert "another has ended" in err
+    assert "start all of them again" in err
+    assert "Traceback" not in err
+    assert seconds < 60
+
+
+def test_started_again_they_end_where_two_devices_of_one_process_do(finished, tmp_path):
+    workdir, _, _, ((code, out, err), (other_code, other_out, other_err)) = finished
+    assert (code, other_code) == (0, 0), err + other_err
+    assert "image to text" in out
+    assert other_out == []  # the first alone speaks
+    arguments = [*SMALL, f"--workdir={tmp_path / 'run'}"]
+    alone_code, _, alone_err = run(*arguments, cwd=tmp_path, devices=2)
+    assert alone_code == 0, alone_err
+    together, alone = (
+        json.loads((folder / "report.json").read_text())["results"]
+        for folder in (workdir, tmp_path / "run")
+    )
+    for task, by_protocol in alone.items():
+        for protocol in ("encoded", "learned"):
+            other = together[task][protocol]["map"]
+            assert by_protocol[protocol]["map"] == pytest.approx(other, abs=0.01)
+
+
+def test_sigterm_to_one_saves_and_ends_all(tmp_path):
+    workdir = tmp_path / "run"
+    long = ["--config.ddcmh.image_epochs=5000", "--config.checkpoint_seconds=1000.0"]
+    arguments = [*SMALL, *long, f"--workdir={workdir}"]
+    both = start_together(arguments, arguments, cwd=tmp_path)
+    while both[0].poll() is None and not (workdir / "metrics.jsonl").exists():
+        time.sleep(0.05)
+    time.sleep(2)
+    both[1].terminate()
+    for code, _, err in map(ended, both):
+        assert code == 143, err
+        assert "goes on from here" in err
+    assert number_of_checkpoint(workdir) > 0
+
+
+def test_another_config_is_refused_and_leaves_no_folder(tmp_path):
+    first, second = start_together(SMALL, [*SMALL, "--config.seed=1"], cwd=tmp_path)
+    code, _, err = ended(second)
+    assert code == 2
+    assert "another config or other data than process 0" in err
+    assert ended(first)[0] != 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--processes=2", "--process=0"], "need --coordinator"),
+        (["--coordinator=localhost:1"], "needs --processes and --process"),
+    ],
+)
+def test_flags_that_miss_others(arguments, says, tmp_path):
+    code, _, err = run(*SMALL, *arguments, cwd=tmp_path)
+    assert code == 2
+    assert says in err
