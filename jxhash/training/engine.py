@@ -21,6 +21,7 @@ import numpy as np
 from jxhash import parallel
 from jxhash.configuration import Run
 from jxhash.errors import Preempted
+from jxhash.files import writing
 from jxhash.methods.base import Batch, HashState, Method, Spec, Stage, Update
 from jxhash.training import batches, calls, divergence
 from jxhash.training.checkpoint import Checkpoints
@@ -100,7 +101,8 @@ def train(
       Preempted: SIGTERM or Ctrl-C came; the state is saved.
       UserError: the folder cannot be written, or holds checkpoints of another training.
     """
-    with contextlib.closing(Checkpoints(workdir / "checkpoints", run.checkpoint_seconds)) as saved:
+    checkpoints = Checkpoints(workdir / "checkpoints", run.checkpoint_seconds)
+    with writing(workdir), contextlib.closing(checkpoints) as saved:
         trainer = _Trainer(method, training, run, saved, MetricsFile(workdir), validate)
         with _stop_event() as stop:
             return trainer.train(stop)
