@@ -136,6 +136,9 @@ def dcmh(training: dict, epochs: int, checkpoint_seconds: float, validate_every:
     }
     settings = {
         "epochs": epochs,
+        "image_network": "mlp",
+        "image_weights": "",
+        "image_reach": 0,
         "image_hidden": (HIDDEN["image"],),
         "text_hidden": (HIDDEN["text"],),
         "image_dropout": 0.0,

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from ml_collections import config_flags
 
 from jxhash import configuration
 from jxhash.errors import Preempted, ProcessLostError, UserError
-from jxhash.files import LOCK, locked, read_json, write_atomically
+from jxhash.files import LOCK, locked, read_json, write_atomically, writing
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -93,8 +94,10 @@ def run(
     )
     method = methods.get(settings.method).build(config, spec)
     # Not before data and method fit together, so that a mistake leaves no folder behind.
-    with locked(workdir) if parallel.is_first() else contextlib.nullcontext():
+    with contextlib.ExitStack() as held:
         if parallel.is_first():
+            held.enter_context(locked(workdir))
+            held.enter_context(writing(workdir))
             write_atomically(workdir / _CONFIG_FILE, configuration.as_json(config).encode())
             write_atomically(workdir / _CARD_FILE, outcome.to_json(dataset.card))
         validate = outcome.validation(method, dataset)
@@ -115,7 +118,9 @@ def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> No
         raise UserError(f"{workdir} is no folder; choose another --workdir")
     file = workdir / _CONFIG_FILE
     if not file.exists():
-        if any(path.name != LOCK for path in workdir.iterdir()):
+        # A run that was killed before its config was written leaves the lock and a draft.
+        ours = (LOCK, f".{_CONFIG_FILE}.")
+        if not all(path.name.startswith(ours) for path in workdir.iterdir()):
             raise UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
     ours, theirs = json.loads(configuration.as_json(config)), read_json(file)
@@ -214,7 +219,15 @@ def _join_others() -> None:
     parallel.join(_COORDINATOR.value, *numbers)
 
 
+def _leave(number: int, _: Any) -> None:
+    """Ends the process on SIGTERM wherever nothing is left to save: outside of the training."""
+    signal.signal(number, signal.SIG_DFL)
+    print("jxhash: stopped; the same command goes on from here", file=sys.stderr)
+    sys.exit(PREEMPTED)
+
+
 def _command() -> None:
+    signal.signal(signal.SIGTERM, _leave)
     try:
         app.run(main, flags_parser=_parse)
     except UserError as error:

@@ -1,6 +1,4 @@
-"""The engine's parts: batches, checkpoints, divergence."""
-
-import dataclasses
+"""The engine's parts: batches, phases, updates, checkpoints."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +10,6 @@ from jxhash.errors import UserError
 from jxhash.methods.base import Method, Stage, Update
 from jxhash.training import batches, engine
 from jxhash.training.checkpoint import Checkpoints
-from jxhash.training.divergence import TrainingDivergedError
 
 SOURCES = {
     "pairs": {"image": np.zeros((50, 3)), "labels": np.zeros((50, 2))},
@@ -120,62 +117,6 @@ def test_host_updates_see_all_rows_in_numpy(tmp_path):
     state = engine.train(method, data.training, run, tmp_path)
     expected = data.training["pairs"]["image"].mean(axis=0)
     np.testing.assert_array_equal(np.asarray(state.buffers["image"]), expected)
-
-
-def test_a_loss_that_is_nan_stops_the_run_and_keeps_what_was_good(tmp_path):
-    data = small.dataset()
-
-    def step(state, batch):
-        del batch
-        return state, {"loss": (jnp.where(state.step == 9, jnp.nan, 1.0), 1.0)}
-
-    run = dataclasses.replace(small.build(small.config("dcmh"), data)[1], checkpoint_seconds=0.0)
-    with pytest.raises(TrainingDivergedError, match=r"'loss'.*'count'.*epoch 2, batch 3"):
-        engine.train(counting_method(data, step), data.training, run, tmp_path)
-    saved = Checkpoints(tmp_path / "checkpoints", 30)
-    method, _ = small.build(small.config("dcmh"), data)
-    state, record = saved.restore(jax.eval_shape(method.init, jax.random.key(0)))
-    assert record["place"][:2] in ([0, 0], [0, 1])
-    assert int(state.step) <= 9
-    saved.close()
-
-
-def test_a_state_that_is_nan_is_not_saved(tmp_path):
-    data = small.dataset()
-
-    def step(state, batch):
-        del batch
-        spoilt = jax.tree.map(lambda x: x * jnp.nan, state.params)
-        return state.replace(params=spoilt), {"loss": (1.0, 1.0)}
-
-    run = small.build(small.config("dcmh"), data)[1]
-    with pytest.raises(TrainingDivergedError, match="the state"):
-        engine.train(counting_method(data, step), data.training, run, tmp_path)
-    assert Checkpoints(tmp_path / "checkpoints", 30).restore(None) is None
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    data = small.dataset()
-    method, run = small.build(small.config("dcmh", epochs=1), data)
-    engine.train(method, data.training, run, tmp_path)
-    files = [path for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()]
-    for path in files:
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=r"checkpoints.*damaged.*remove this folder"):
-        engine.train(method, data.training, run, tmp_path)
-
-
-def test_a_changed_bit_in_a_checkpoint_is_found(tmp_path):
-    data = small.dataset()
-    method, run = small.build(small.config("dcmh", epochs=1), data)
-    engine.train(method, data.training, run, tmp_path)
-    newest = max((tmp_path / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    values = max((newest / "state").rglob("*"), key=lambda path: path.stat().st_size)
-    content = bytearray(values.read_bytes())
-    content[len(content) // 2] ^= 1
-    values.write_bytes(content)
-    with pytest.raises(UserError, match=r"damaged \(.*checksum"):
-        engine.train(method, data.training, run, tmp_path)
 
 
 def test_memory_of_a_state_may_be_reused_once_save_returns(tmp_path):

@@ -294,6 +294,29 @@ def bit_statistics(found: Mapping[str, Found]) -> dict[str, Any]:
     }
 
 
+def wasted_bits(statistics: Mapping[str, Any]) -> list[str]:
+    """Which modalities have bits that tell nothing apart, in words; empty where none has.
+
+    Args:
+      statistics: as `bit_statistics` gives them.
+
+    >>> used = {"mean": [1.0, 0.5, 0.0], "distinct": 3, "items": 4, "constant": 1}
+    >>> wasted_bits({"image": used, "text": used | {"constant": 0}})
+    ['image: 1 of 3 bits never changes over 4 codes']
+    >>> wasted_bits({"image": used | {"constant": 3, "distinct": 1}})
+    ['image: all 4 codes are equal']
+    """
+    lines = []
+    for modality, values in statistics.items():
+        items, constant, bits = values["items"], values["constant"], len(values["mean"])
+        if items > 1 and values["distinct"] == 1:
+            lines.append(f"{modality}: all {items} codes are equal")
+        elif items > 1 and constant:
+            never = "never changes" if constant == 1 else "never change"
+            lines.append(f"{modality}: {constant} of {bits} bits {never} over {items} codes")
+    return lines
+
+
 def _bits_of(entries: np.ndarray) -> dict[str, Any]:
     mean, products = np.zeros(entries.shape[1]), np.zeros((entries.shape[1],) * 2)
     for start in range(0, len(entries), _ROWS):

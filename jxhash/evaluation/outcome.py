@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from jxhash import codes
 from jxhash.data.dataset import Dataset
@@ -23,15 +24,25 @@ CODES = "codes.npz"
 
 
 def validation(method: Method, dataset: Dataset) -> Callable[[HashState], dict[str, float]] | None:
-    """A function from states to the MAP of each validation task; None without such tasks."""
+    """A function from states to the MAP of each validation task; None without such tasks.
+
+    It warns of bits that tell nothing apart.
+    """
     if not dataset.validation:
         return None
 
     def measure_state(state: HashState) -> dict[str, float]:
         found = retrieval.retrieve(method, state, dataset.validation)
+        _warn_of_wasted_bits(measure.bit_statistics(found), "validation database")
         return {task: one.mean_average_precision() for task, one in found.items()}
 
     return measure_state
+
+
+def _warn_of_wasted_bits(statistics: Mapping[str, Any], database: str) -> None:
+    lines = measure.wasted_bits(statistics)
+    if lines:
+        logging.warning("bits that tell nothing apart in the %s: %s", database, "; ".join(lines))
 
 
 def is_complete(workdir: pathlib.Path) -> bool:
@@ -54,6 +65,8 @@ def write(
 ) -> dict[str, Any]:
     """Measures a trained method and writes codes, queries, page and report, the report last.
 
+    It warns of bits that tell nothing apart.
+
     Args:
       method: as built for `config` and `dataset`.
       state: as training left it.
@@ -75,6 +88,7 @@ def write(
     definitions = measure.fitted(measure.DEFAULT, searched)
     results = measure.evaluate(trained, untrained, definitions)
     statistics = measure.bit_statistics(encoded)
+    _warn_of_wasted_bits(statistics, "database")
     title = (
         f"{config['method'].upper()} on {dataset.card['name']}, {config['bits']} bits, "
         f"seed {config['seed']}"

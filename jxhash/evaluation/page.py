@@ -10,7 +10,7 @@ import numpy as np
 
 from jxhash.data.dataset import Items
 from jxhash.evaluation import figures
-from jxhash.evaluation.measure import Found
+from jxhash.evaluation.measure import Found, wasted_bits
 from jxhash.evaluation.report import TRAINED, heads, interval, main_values, row_name
 
 QUERIES = 8
@@ -40,7 +40,7 @@ figure { margin: 0; width: 78px; font-size: 10px; line-height: 1.25; text-align:
 .right .card { border-color: #1a7f37; } .wrong .card { border-color: #cf222e; }
 .right figcaption { color: #1a7f37; } .wrong figcaption { color: #cf222e; }
 pre { background: #f6f8fa; padding: 12px; overflow: auto; font-size: 12px; }
-details { margin: 8px 0; }
+details { margin: 8px 0; } .warning { color: #9a6700; }
 """
 
 
@@ -170,7 +170,10 @@ def _bits(statistics: Mapping[str, Any]) -> str:
         "<th>bits that never change</th><th>mean |mean of a bit|</th>"
         f"<th>mean |correlation|</th></tr>{rows}</table>"
     )
-    return _section("Bits", table + figures.bits(statistics))
+    warnings = "".join(
+        f'<p class="warning">{html.escape(line)}.</p>' for line in wasted_bits(statistics)
+    )
+    return _section("Bits", warnings + table + figures.bits(statistics))
 
 
 def _protocol(report: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from jxhash import parallel
 from jxhash.configuration import Run
 from jxhash.errors import Preempted
+from jxhash.files import writing
 from jxhash.methods.base import Batch, HashState, Method, Spec, Stage, Update
 from jxhash.training import batches, calls, divergence
 from jxhash.training.checkpoint import Checkpoints
@@ -102,6 +103,7 @@ def train(
     """
     with contextlib.ExitStack() as closing:
         stop = closing.enter_context(_stop_event())
+        closing.enter_context(writing(workdir))
         checkpoints = None
         if parallel.is_first():
             checkpoints = Checkpoints(workdir / "checkpoints", run.checkpoint_seconds)
