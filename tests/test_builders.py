@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import http.server
 import io
 import json
@@ -34,7 +35,9 @@ from jxhash.data.builders import (
     pascal_sentence,
     wikipedia,
 )
+from jxhash.data.decoding import EncodedPictures
 from jxhash.errors import UserError
+from jxhash.networks import pretrained
 
 DATA_DIR = os.environ.get("JXHASH_DATA_DIR")
 
@@ -735,6 +738,30 @@ def test_prepared_pairs_become_a_data_set(tmp_path):
     assert again.texts == pairs.texts
 
 
+def test_prepared_pictures_themselves_as_images(tmp_path):
+    write_mirflickr(tmp_path / "manual")
+    pairs = build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
+    split = protocols.divide(np.arange(5), protocols.Sizes(1, 2, 1), seed=5)
+    dataset = prepared.dataset(pairs, split, prepared.pixels(pairs, 8))
+    assert dataset.card["name"] == "mirflickr25k/small-pixels-8"
+    assert dataset.card["image"] == "the pictures, 8 x 8 pixels, RGB"
+    for items, rows in ((dataset.trained, split.train), (dataset.tasks[0].query, split.query)):
+        assert isinstance(items.inputs["image"], EncodedPictures)
+        fitted = [pretrained.fit(picture((1, 2, 3, 6, 8)[row]), 8) for row in rows]
+        np.testing.assert_array_equal(items.inputs["image"][:], fitted)
+    hashes = {dataset.card["sha256"]}
+    for other, size in ((pairs, 9), (pairs._replace(pictures_sha256="0"), 8)):
+        again = prepared.dataset(other, split, prepared.pixels(other, size))
+        hashes.add(again.card["sha256"])
+    assert len(hashes) == 3
+    with pytest.raises(UserError, match="small is prepared without pictures"):
+        prepared.pixels(pairs._replace(pictures=None), 8)
+    reopened = prepared.open_pairs(next((tmp_path / "prepared").glob("*/*/1.0.0")))
+    assert reopened.pictures_sha256 == pairs.pictures_sha256
+    digests = [hashlib.sha256(one).digest() for one in pairs.pictures]
+    assert pairs.pictures_sha256 == hashlib.sha256(b"".join(digests)).hexdigest()
+
+
 def test_features_of_pictures_are_found_by_id(tmp_path):
     path = tmp_path / "image_features.npz"
     features = np.random.default_rng(0).random((3, 4))
@@ -765,6 +792,12 @@ def test_the_command_line(tmp_path, capsys):
     path = pathlib.Path(capsys.readouterr().out.split("\n")[-2])
     assert path == tmp_path / "out/wikipedia_cross_modal/features-skipping/1.0.0"
     assert len(prepared.open_pairs(path).ids) == 5
+    assert command.main(["wikipedia_cross_modal/pairs-skipping", *options]) == 0
+    name = "wikipedia_cross_modal/pairs-skipping-pixels-8:archive"
+    images = data.load(name, tmp_path / "out").training["pairs"]["image"]
+    assert images.shape[1:] == (8, 8, 3)
+    with pytest.raises(UserError, match=r"features-skipping is prepared without pictures; choose"):
+        data.load(name.replace("pairs", "features"), tmp_path / "out")
     assert command.main(["flickr30k", *options]) == 2
     assert "flickr30k needs flickr30k or flickr30k.tar.gz" in capsys.readouterr().err
 

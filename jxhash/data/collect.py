@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from jxhash import arrays
 from jxhash.arrays import Rows, Stored
-from jxhash.data import tables
+from jxhash.data import decoding, tables
+from jxhash.data.decoding import EncodedPictures
 from jxhash.data.description import Description
 from jxhash.data.labels import as_multi_hot, multi_hot
 from jxhash.data.named import (
@@ -27,13 +29,16 @@ from jxhash.data.named import (
 from jxhash.data.tables import Problem, Table
 from jxhash.errors import UserError
 
+# Decoded pictures that wait; each has some 150 kB at 224 x 224.
+_DECODED_AHEAD = 64
+
 
 class Collected(NamedTuple):
     """A data set before its rows are divided.
 
     Attributes:
       rows: their number.
-      inputs: "image", "text" or "tokens" -> rows, or texts.
+      inputs: "image", "text" or "tokens" -> rows, or texts, or encoded pictures.
       labels: multi-hot [n, C].
       label_names: C names, or None.
       ids: n names, or None.
@@ -45,7 +50,7 @@ class Collected(NamedTuple):
     """
 
     rows: int
-    inputs: dict[str, Rows | list[str]]
+    inputs: dict[str, Rows | list[str] | EncodedPictures]
     labels: np.ndarray
     label_names: list[str] | None
     ids: list[str] | None
@@ -55,14 +60,20 @@ class Collected(NamedTuple):
     where: dict[str, str]
 
 
-def collect(description: Description) -> Collected:
+def collect(description: Description, size: int | None = None) -> Collected:
     """Opens all that a description names and brings it into one order of rows.
+
+    Args:
+      description: what lies where.
+      size: height and width of the table's pictures as images; None for features as images.
 
     Raises:
       UserError: something is missing, damaged or not what its name says.
     """
     table = table_of(description)
     given = _given(description)
+    if size is not None:
+        given = {meaning: one for meaning, one in given.items() if meaning[0] != "image"}
     fields = {field for field, _ in given}
     if table is None and not fields & {"image", "text", "tokens", "labels"}:
         raise _unknown(description, "nothing under a name of the field (images, tags, labels ...)")
@@ -71,7 +82,7 @@ def collect(description: Description) -> Collected:
     ids = _ids(table, known)
     rows = rows if ids is None else len(ids)
     problems = list(table.problems) if table is not None else []
-    inputs: dict[str, Rows | list[str]] = {}
+    inputs: dict[str, Rows | list[str] | EncodedPictures] = {}
     where = {field: one.where for field, one in known.items()}
     for field in ("image", "text", "tokens"):
         if field in known:
@@ -83,6 +94,11 @@ def collect(description: Description) -> Collected:
                 raise UserError(f"{known[field].where} holds texts, not the numbers of {field!r}")
             inputs[field] = values
             problems += _not_finite(known[field].where, inputs[field])
+    if size is not None:
+        if table is None or table.pictures is None:
+            raise _unknown(description, "no table of pictures, to take them as images")
+        inputs["image"], where["image"] = _pictures(table, size), table.file.name
+        problems += _damaged(table, inputs["image"])
     if not inputs.keys() & {"text", "tokens"}:
         if table is None or table.texts is None:
             raise _unknown(description, "no texts")
@@ -286,6 +302,28 @@ def _not_finite(where: str, values: Rows | list[str]) -> list[Problem]:
         return []
     message = f"{where}, row {bad[0]} (from 0): NaN or infinity ({bad.size} such rows)"
     return [Problem(tables.NOT_FINITE, bad, message)]
+
+
+def _pictures(table: Table, size: int) -> EncodedPictures:
+    names = [f"{row}: {path}" for row, path in zip(table.where, table.pictures, strict=True)]
+    return decoding.in_squares(table.pictures, names, size)
+
+
+def _damaged(table: Table, pictures: EncodedPictures) -> list[Problem]:
+    """Decodes each picture once, a few at a time; those that are missing are known already."""
+    missing = [p.rows for p in table.problems if p.reason == tables.MISSING_PICTURES]
+    there = np.setdiff1d(np.arange(len(pictures)), np.concatenate([[], *missing])).tolist()
+    decoded = decoding.ahead(pictures.decode, there, depth=_DECODED_AHEAD)
+    said = {}
+    for row, future in tqdm(decoded, "checking pictures", len(there), unit="picture", delay=2):
+        try:
+            future.result()
+        except UserError as error:
+            said[row] = str(error)
+    if not said:
+        return []
+    first, rows = next(iter(said.values())), np.array(list(said))
+    return [Problem(tables.DAMAGED_PICTURES, rows, f"{first} ({len(said)} such rows)")]
 
 
 def _labels(

@@ -10,10 +10,11 @@ A path names one of:
 - a description (.json, in a folder: dataset.json), which says what lies where under other names,
   how large the parts are, and which rows may be left out. docs/data.md has its keys.
 
-Arrays stay in their files and are read by rows. The card tells the hash of the content, the rule of
-the split, and how many rows were left out for what reason.
+Arrays stay in their files and are read by rows, pictures stay encoded. The card tells the hash of
+the content, the rule of the split, and how many rows were left out for what reason.
 """
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -26,22 +27,31 @@ from jxhash.arrays import Rows
 from jxhash.data import splits, text
 from jxhash.data.collect import Collected, collect, row_numbers, table_of
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
+from jxhash.data.decoding import EncodedPictures, said_of
 from jxhash.data.description import FORMS, Description, Words, describe
 from jxhash.data.tables import Table
 from jxhash.errors import UserError
 
 _TITLE_LENGTH = 80
+_NO_FEATURES = "pictures, without features"
 
 
-def load(path: pathlib.Path) -> Dataset:
+def load(path: pathlib.Path, size: int | None = None) -> Dataset:
     """Opens a data set of the user's own, see the module.
+
+    Args:
+      path: what the module says.
+      size: height and width of pictures, where these themselves are the images; each is decoded
+        once here, so that damaged ones are known. None for features as images.
 
     Raises:
       UserError: a file is missing, damaged, or not what its name says, or rows cannot be used and
         the description does not allow to leave them out; file and row are named.
     """
     description = describe(path)
-    return _dataset(description, collect(description))
+    if size is not None:
+        description = dataclasses.replace(description, name=f"{description.name}-pixels-{size}")
+    return _dataset(description, collect(description, size))
 
 
 def read_table(path: pathlib.Path) -> Table:
@@ -185,7 +195,7 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
             "sizes": {name: len(rows) for name, rows in parts.items()},
             "split": rule,
             "text": said,
-            "image": _said_of_images(inputs.get("image")),
+            "image": said_of(inputs["image"]) if "image" in inputs else _NO_FEATURES,
             "labels": collected.label_names or collected.labels.shape[1],
             "rows without labels": int((~collected.labels[kept].any(axis=1)).sum()),
             "skipped": skipped,
@@ -204,12 +214,6 @@ def _without_folders(where: str) -> str:
     return ", ".join(part.rpartition("/")[2] for part in where.split(", "))
 
 
-def _said_of_images(values: Rows | None) -> str:
-    if values is None:
-        return "pictures, without features"
-    return f"{values.dtype} {values.shape[1:]} as given"
-
-
 def _titles(collected: Collected) -> Sequence[str]:
     texts = collected.inputs.get("text")
     if isinstance(texts, list):
@@ -217,13 +221,20 @@ def _titles(collected: Collected) -> Sequence[str]:
     return collected.ids or [f"row {row}" for row in range(collected.rows)]
 
 
-def _hash(collected: Collected, inputs: Mapping[str, Rows], parts: Mapping[str, np.ndarray]) -> str:
+def _hash(
+    collected: Collected,
+    inputs: Mapping[str, Rows | EncodedPictures],
+    parts: Mapping[str, np.ndarray],
+) -> str:
     """SHA-256 of all that a number depends on: inputs, labels and the split."""
     hashes = {"split": content_hash(parts), "labels": content_hash({"": collected.labels})}
     for name, values in inputs.items():
+        if isinstance(values, EncodedPictures):
+            hashes[name] = values.described
+            continue
         source, rows = values.origin or (values, np.arange(len(values)))
         hashes[name] = [source.scan.sha256, content_hash({"": rows})]
-    if "image" not in inputs and collected.pictures is not None:
+    if not isinstance(inputs.get("image"), Rows) and collected.pictures is not None:
         pictures = _Pictures(
             [collected.pictures[row] for row in np.unique(np.concatenate([*parts.values()]))]
         )

@@ -1,6 +1,7 @@
 """From a data set that a builder prepared to one that methods train on."""
 
 import contextlib
+import hashlib
 import io
 import itertools
 import os
@@ -13,6 +14,7 @@ import numpy as np
 
 from jxhash.data import builders, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
+from jxhash.data.decoding import EncodedPictures, in_squares, said_of, some_rows
 from jxhash.errors import UserError
 from jxhash.files import write_atomically
 
@@ -53,6 +55,7 @@ class Pairs(NamedTuple):
       parts: the split of the archive that each pair is in, such as "train".
       arrays: features that the archive brings, float64 [n, D] each.
       pictures: the encoded pictures, read when asked for; None where none were built.
+      pictures_sha256: of the hashes of the pictures; None likewise.
       metadata: of the builder: `vocabulary`, `label_names`, `skipped`.
       version: of the builder.
     """
@@ -65,6 +68,7 @@ class Pairs(NamedTuple):
     parts: np.ndarray
     arrays: Mapping[str, np.ndarray]
     pictures: Pictures | None
+    pictures_sha256: str | None
     metadata: Mapping[str, Any]
     version: str
 
@@ -87,7 +91,9 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
     splits = list(builder.info.splits)
     decoders = {"image": tfds.decode.SkipDecoding()} if "image" in builder.info.features else None
     source = builder.as_data_source("+".join(splits), decoders=decoders)
-    table = _kept_table(folder / _TABLE) or _table(source, builder, folder / _TABLE)
+    table = _kept_table(folder / _TABLE)
+    if table is None or ("pictures" in table) != (decoders is not None):
+        table = _table(source, builder, folder / _TABLE)
     return Pairs(
         name=f"{builder.name}/{builder.builder_config.name}",
         ids=_unjoined(table["ids"], table["ids_ends"]),
@@ -97,6 +103,7 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
         parts=table["parts"],
         arrays={name[6:]: array for name, array in table.items() if name.startswith("array_")},
         pictures=Pictures(source, table["places"]) if decoders else None,
+        pictures_sha256=table["pictures"].tobytes().hex() if decoders else None,
         metadata=builder.info.metadata,
         version=str(builder.version),
     )
@@ -115,11 +122,12 @@ def _kept_table(path: pathlib.Path) -> dict[str, np.ndarray] | None:
 
 def _table(source: Any, builder: Any, path: pathlib.Path) -> dict[str, np.ndarray]:
     """Collects what is needed of all records but their pictures, and keeps it in a file."""
-    collected = {name: [] for name in builder.info.features if name != "image"}
+    collected = {name: [] for name in builder.info.features}
     for record in _records(source):
         for name, values in collected.items():
-            values.append(record[name])
+            values.append(_digest(record[name]) if name == "image" else record[name])
     order = np.argsort(collected.pop("row"))
+    digests = collected.pop("image", None)
     ids, texts = collected.pop("id"), [b"\n".join(some) for some in collected.pop("texts")]
     arrays = {name: np.stack(values)[order] for name, values in collected.items()}
     words = arrays.pop("words")
@@ -134,11 +142,18 @@ def _table(source: Any, builder: Any, path: pathlib.Path) -> dict[str, np.ndarra
         **_joined("texts", [texts[row] for row in order]),
         **{name if name == "labels" else f"array_{name}": array for name, array in arrays.items()},
     }
+    if digests is not None:
+        table["pictures"] = _digest(np.stack(digests)[order])
     buffer = io.BytesIO()
     np.savez(buffer, **table)
     with contextlib.suppress(OSError):  # a folder that cannot be written works too, but slowly
         write_atomically(path, buffer.getvalue())
     return table
+
+
+def _digest(content: bytes | np.ndarray) -> np.ndarray:
+    """SHA-256, uint8 [32]."""
+    return np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
 
 
 def _records(source: Any) -> Iterator[dict[str, Any]]:
@@ -158,7 +173,7 @@ def _unjoined(content: np.ndarray, ends: np.ndarray) -> list[str]:
     return [joined[begin:end].decode() for begin, end in itertools.pairwise(bounds)]
 
 
-def load(name: str, data_dir: str | os.PathLike) -> Dataset:
+def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dataset:
     """A prepared data set under a protocol.
 
     Args:
@@ -167,10 +182,12 @@ def load(name: str, data_dir: str | os.PathLike) -> Dataset:
       data_dir: the folder that data sets were prepared in. Features of the pictures are read from
         `image_features.npz` in the folder of the prepared data set, where the archive does not
         bring any (see `read_features`).
+      size: height and width of the pictures, where these themselves are the images; None for
+        features.
 
     Raises:
-      UserError: a part of the name is unknown, the data set is not prepared, or features are
-        missing or belong to other pairs.
+      UserError: a part of the name is unknown, the data set is not prepared, features are missing
+        or belong to other pairs, or pictures are asked for that were not built.
     """
     data, protocol, seed = (*name.split(":"), "0")[:3]
     if not re.fullmatch("[0-9]{1,9}", seed):
@@ -184,7 +201,9 @@ def load(name: str, data_dir: str | os.PathLike) -> Dataset:
             f"`python -m jxhash.data.builders {data} --data_dir={data_dir}`"
         )
     pairs = open_pairs(versions[-1].parent)
-    if "image_features" in pairs.arrays:
+    if size is not None:
+        images = pixels(pairs, size)
+    elif "image_features" in pairs.arrays:
         images = pairs.arrays["image_features"].astype(np.float32)
     else:
         images = read_features(versions[-1].parent / FEATURES, pairs.ids)
@@ -201,6 +220,17 @@ def division(pairs: Pairs, protocol: str, seed: int = 0) -> protocols.Split:
         raise UserError(f"the archive of {pairs.name} does not divide its pairs; name a protocol")
     card = {"protocol": "archive", "data": pairs.name}
     return protocols.given(parts["test"], parts["train"], card)
+
+
+def pixels(pairs: Pairs, size: int) -> EncodedPictures:
+    """The pictures of prepared pairs as images uint8 [n, size, size, 3], decoded when read."""
+    if pairs.pictures is None:
+        raise UserError(
+            f"{pairs.name} is prepared without pictures; choose a config with them (docs/data.md), "
+            "or leave out '-pixels-'"
+        )
+    names = [f"{pairs.name}, pair {name}" for name in pairs.ids]
+    return in_squares(pairs.pictures, names, size)
 
 
 def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
@@ -242,13 +272,13 @@ def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
     return features[[row[name] for name in ids]].astype(np.float32)
 
 
-def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray) -> Dataset:
+def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray | EncodedPictures) -> Dataset:
     """Prepared pairs and a division of them, as methods train on them.
 
     Args:
       pairs: a prepared data set.
       split: which rows are what.
-      images: what networks read of the pictures, rows in the order of `pairs`.
+      images: what networks read of the pictures, rows in the order of `pairs`; or these (`pixels`).
 
     Returns:
       The data set; its texts are bags of words, or the archive's own features where it has no
@@ -264,13 +294,17 @@ def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray) -> Dataset
     texts = pairs.words
     if not texts.shape[1]:
         texts = pairs.arrays["text_features"].astype(np.float32)
-    inputs = {"image": np.asarray(images), "text": texts}
+    inputs = {"image": images, "text": texts}
     arrays = {**inputs, "labels": pairs.labels, "ids": np.array(pairs.ids)}
+    name = pairs.name
+    if isinstance(images, EncodedPictures):
+        name += f"-pixels-{images.shape[1]}"
+        arrays["image"] = np.array([pairs.pictures_sha256, images.described])
     arrays |= {part: getattr(split, part) for part in protocols.PARTS}
 
     def items(rows: np.ndarray) -> Items:
         return Items(
-            {name: array[rows] for name, array in inputs.items()},
+            {name: some_rows(array, rows) for name, array in inputs.items()},
             pairs.labels[rows],
             [pairs.texts[row] or pairs.ids[row] for row in rows],
             pairs.pictures.take(rows) if pairs.pictures is not None else None,
@@ -279,8 +313,9 @@ def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray) -> Dataset
     train, database = items(split.train), items(split.database)
     return Dataset(
         card={
-            "name": pairs.name,
+            "name": name,
             "version": pairs.version,
+            "image": said_of(images),
             "split": dict(split.card),
             "sizes": split.card["sizes"],
             "skipped": dict(pairs.metadata["skipped"]),
