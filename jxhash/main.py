@@ -3,7 +3,6 @@
 import json
 import pathlib
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jxhash import configuration
-from jxhash.errors import Preempted, UserError
+from jxhash.errors import UserError, as_exit_code
 from jxhash.files import LOCK, locked, read_json, write_atomically
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -35,8 +34,6 @@ _DATA_DIR = flags.DEFINE_string(
 
 _CONFIG_FILE = "config.json"
 _CARD_FILE = "card.json"
-
-PREEMPTED = 143  # what a shell reports of a process that SIGTERM ended
 
 
 def run(
@@ -158,14 +155,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _command() -> None:
-    try:
+    with as_exit_code():
         app.run(main, flags_parser=_parse)
-    except UserError as error:
-        print(f"jxhash: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Preempted as event:
-        print(f"jxhash: {event}", file=sys.stderr)
-        sys.exit(PREEMPTED)
 
 
 if __name__ == "__main__":

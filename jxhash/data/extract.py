@@ -25,7 +25,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jxhash.errors import UserError
+from jxhash.errors import Preempted, UserError, as_exit_code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -374,14 +374,11 @@ def _summary(output: pathlib.Path, card: Mapping[str, Any], listed: Listed) -> s
 
 def main() -> None:
     """The command line."""
-    try:
-        print(run(parse(sys.argv[1:])))
-    except UserError as error:
-        print(f"jxhash: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("jxhash: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    with as_exit_code():
+        try:
+            print(run(parse(sys.argv[1:])))
+        except KeyboardInterrupt as event:
+            raise Preempted("stopped; the same command goes on from here") from event
 
 
 if __name__ == "__main__":
