@@ -13,6 +13,7 @@ from jxhash.arrays import Rows, Stored
 from jxhash.data import decoding, tables
 from jxhash.data.decoding import EncodedPictures
 from jxhash.data.description import Description
+from jxhash.data.ids import match
 from jxhash.data.labels import as_multi_hot, multi_hot
 from jxhash.data.named import (
     PARTS,
@@ -263,23 +264,23 @@ def _aligned(
             )
         return values
     values = along_items(one, len(one.ids))
-    place = {name: row for row, name in enumerate(one.ids)}
-    missing = np.array([row for row, name in enumerate(ids) if name not in place], int)
+    found = match(ids, one.ids)
+    missing = found.missing
     if missing.size:
         what = (
             f"{one.where} has no row for the id {ids[missing[0]]!r}, row {missing[0]} (from 0) of "
             f"the data ({missing.size} such rows)"
         )
         problems.append(Problem(tables.UNMATCHED_IDS, missing, what))
-    wanted = set(ids)
-    unknown = [row for row, name in enumerate(one.ids) if name not in wanted]
-    if unknown:
+    if found.unused.size:
+        first = found.unused[0]
         what = (
-            f"{one.where}, row {unknown[0]} (from 0): the data has no id "
-            f"{one.ids[unknown[0]]!r} ({len(unknown)} such rows)"
+            f"{one.where}, row {first} (from 0): the data has no id {one.ids[first]!r} "
+            f"({found.unused.size} such rows)"
         )
-        problems.append(Problem(tables.UNMATCHED_IDS, missing[:0], what, beyond=len(unknown)))
-    order = np.array([place.get(name, 0) for name in ids])
+        problems.append(Problem(tables.UNMATCHED_IDS, missing[:0], what, beyond=found.unused.size))
+    # A row that is missing is left out later; until then any stands for it.
+    order = np.maximum(found.rows, 0)
     return [values[row] for row in order] if isinstance(values, list) else values.take(order)
 
 

@@ -345,17 +345,10 @@ def _take(
     from jxhash.data import features
 
     found = features.read(source)
-    rows = {name: row for row, name in enumerate(found.ids)}
-    missing = [name for name in listed.files if name not in rows]
-    if missing:
-        raise UserError(
-            f"{source} has no row for {len(missing)} of {len(listed.files)} pictures, such as "
-            f"{missing[0]!r}; its ids are like {found.ids[0]!r}"
-        )
     ids, width = list(listed.files), found.features.shape[1]
-    chosen = [rows[name] for name in ids]
-    parts = (found.features[chosen[first : first + CHUNK]] for first in range(0, len(ids), CHUNK))
-    card = _card(plan, ids, width) | {"encoder": found.card, "unused": len(rows) - len(ids)}
+    rows, unused = features.matched(source, ids, found.ids)
+    parts = (found.features[rows[first : first + CHUNK]] for first in range(0, len(ids), CHUNK))
+    card = _card(plan, ids, width) | {"encoder": found.card, "unused": len(unused)}
     features.write(output, ids, parts, width, card)
     return card
 

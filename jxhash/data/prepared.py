@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash.data import builders, protocols
+from jxhash.data import builders, features, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
 from jxhash.data.decoding import EncodedPictures, in_squares, said_of, some_rows
 from jxhash.errors import UserError
@@ -237,7 +237,7 @@ def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
     """Reads features of pictures, in the order of `ids`.
 
     Args:
-      path: an .npz file with `ids` (text [n], in any order) and `features` (float [n, D]).
+      path: a feature file, see `features`.
       ids: of the pairs.
 
     Returns:
@@ -246,30 +246,14 @@ def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
     Raises:
       UserError: the file is missing or malformed, or lacks a pair.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names, features = arrays["ids"], arrays["features"]
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise UserError(
-            f"{path} is missing: methods need features of the pictures; write there `ids` and "
-            "`features`, as docs/data.md says"
-        ) from error
-    # A cut or foreign file shows as whatever the reader happens to raise.
-    except Exception as error:
-        raise UserError(f"{path} cannot be read ({error})") from error
-    if features.ndim != 2 or features.dtype.kind != "f" or names.shape != features.shape[:1]:
-        raise UserError(
-            f"{path}: expected ids [n] and features [n, D] of floats, found {names.shape} and "
-            f"{features.dtype} {features.shape}"
+            f"{path} is missing: make features of the pictures there (docs/data.md), or take the "
+            "pictures themselves by '-pixels-224' behind the name of the data"
         )
-    row = {str(name): number for number, name in enumerate(names)}
-    missing = [name for name in ids if name not in row]
-    if missing or len(row) != len(names):
-        raise UserError(
-            f"{path} does not belong to these pairs: {len(missing):,} of {len(ids):,} are missing"
-            f"{f', the first is {missing[0]!r}' if missing else ', and one is there twice'}"
-        )
-    return features[[row[name] for name in ids]].astype(np.float32)
+    found = features.read(path)
+    rows, _ = features.matched(path, ids, found.ids)
+    return found.features[rows].astype(np.float32)
 
 
 def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray | EncodedPictures) -> Dataset:
