@@ -1,4 +1,4 @@
-"""Pictures decoded by threads, ahead of whoever works with them.
+"""Pictures that stay encoded until threads decode them, ahead of whoever works with them.
 
 Pillow decodes and scales outside Python's lock, so that threads keep all cores busy.
 """
@@ -56,6 +56,29 @@ def ahead(
     finally:
         for _, future in waiting:
             future.cancel()
+
+
+class Pictures(Sequence[bytes]):
+    """Encoded pictures that are read from where they lie when they are asked for."""
+
+    def __init__(self, read: Callable[[int], bytes], places: np.ndarray) -> None:
+        """Takes pictures without reading them.
+
+        Args:
+          read: gives the picture of a place, or raises a UserError.
+          places: int [n], of the pictures.
+        """
+        self._read, self._places = read, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, row: int) -> bytes:
+        return self._read(int(self._places[row]))
+
+    def take(self, rows: np.ndarray) -> "Pictures":
+        """Some of them."""
+        return Pictures(self._read, self._places[rows])
 
 
 class EncodedPictures:

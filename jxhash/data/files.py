@@ -27,7 +27,7 @@ from jxhash.arrays import Rows
 from jxhash.data import splits, text
 from jxhash.data.collect import Collected, collect, row_numbers, table_of
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
-from jxhash.data.decoding import EncodedPictures, said_of
+from jxhash.data.decoding import EncodedPictures, Pictures, said_of
 from jxhash.data.description import FORMS, Description, Words, describe
 from jxhash.data.tables import Table
 from jxhash.errors import UserError
@@ -144,20 +144,14 @@ def _tokens(where: str, values: Rows) -> tuple[Rows, str, int]:
     return arrays.in_memory(whole.astype(np.int32)), said, size
 
 
-class _Pictures(Sequence[bytes]):
-    """Encoded pictures that stay in their files until they are shown."""
-
-    def __init__(self, paths: Sequence[pathlib.Path]) -> None:
-        self._paths = paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, row: int) -> bytes:
+def _pictures(paths: Sequence[pathlib.Path]) -> Pictures:
+    def read(row: int) -> bytes:
         try:
-            return self._paths[row].read_bytes()
+            return paths[row].read_bytes()
         except OSError as error:
-            raise UserError(f"{self._paths[row]} cannot be read ({error.strerror})") from error
+            raise UserError(f"{paths[row]} cannot be read ({error.strerror})") from error
+
+    return Pictures(read, np.arange(len(paths)))
 
 
 def _dataset(description: Description, collected: Collected) -> Dataset:
@@ -175,14 +169,14 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
     inputs = {name: collected.inputs[name] for name in ("image",) if name in collected.inputs}
     inputs["text"] = vectors
     titles = _titles(collected)
+    pictures = None if collected.pictures is None else _pictures(collected.pictures)
 
     def items(rows: np.ndarray) -> Items:
-        pictures = collected.pictures
         return Items(
             {name: values.take(rows) for name, values in inputs.items()},
             collected.labels[rows],
             [titles[row] for row in rows],
-            None if pictures is None else _Pictures([pictures[row] for row in rows]),
+            None if pictures is None else pictures.take(rows),
         )
 
     train, query, database = (items(parts[name]) for name in ("train", "query", "database"))
@@ -235,8 +229,7 @@ def _hash(
         source, rows = values.origin or (values, np.arange(len(values)))
         hashes[name] = [source.scan.sha256, content_hash({"": rows})]
     if not isinstance(inputs.get("image"), Rows) and collected.pictures is not None:
-        pictures = _Pictures(
-            [collected.pictures[row] for row in np.unique(np.concatenate([*parts.values()]))]
-        )
+        rows = np.unique(np.concatenate([*parts.values()]))
+        pictures = _pictures(collected.pictures).take(rows)
         hashes["pictures"] = [hashlib.sha256(picture).hexdigest() for picture in pictures]
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()

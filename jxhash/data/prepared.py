@@ -14,7 +14,7 @@ import numpy as np
 
 from jxhash.data import builders, features, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
-from jxhash.data.decoding import EncodedPictures, in_squares, said_of, some_rows
+from jxhash.data.decoding import EncodedPictures, Pictures, in_squares, said_of, some_rows
 from jxhash.errors import UserError
 from jxhash.files import write_atomically
 
@@ -22,25 +22,6 @@ from jxhash.files import write_atomically
 # takes 0.2 ms a pair, every time.
 _TABLE = "jxhash.npz"
 FEATURES = "image_features.npz"
-
-
-class Pictures(Sequence[bytes]):
-    """Encoded pictures that are read from the prepared files when they are asked for."""
-
-    def __init__(self, source: Any, places: np.ndarray) -> None:
-        self._source, self._places = source, places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, row: Any) -> Any:
-        if isinstance(row, slice):
-            return Pictures(self._source, self._places[row])
-        return self._source[int(self._places[row])]["image"]
-
-    def take(self, rows: np.ndarray) -> "Pictures":
-        """Some of them."""
-        return Pictures(self._source, self._places[rows])
 
 
 class Pairs(NamedTuple):
@@ -102,11 +83,15 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
         labels=table.get("labels"),
         parts=table["parts"],
         arrays={name[6:]: array for name, array in table.items() if name.startswith("array_")},
-        pictures=Pictures(source, table["places"]) if decoders else None,
+        pictures=_pictures(source, table["places"]) if decoders else None,
         pictures_sha256=table["pictures"].tobytes().hex() if decoders else None,
         metadata=builder.info.metadata,
         version=str(builder.version),
     )
+
+
+def _pictures(source: Any, places: np.ndarray) -> Pictures:
+    return Pictures(lambda place: source[place]["image"], places)
 
 
 def _kept_table(path: pathlib.Path) -> dict[str, np.ndarray] | None:
