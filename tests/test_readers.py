@@ -478,6 +478,7 @@ def test_a_damaged_picture(folder):
     says = r'table\.csv, line 7: .*im5\.png: no picture .*\(2 such rows\); .*"damaged pictures"'
     with pytest.raises(UserError, match=says):
         load(f"{folder}-pixels-8")
+    # What is known without decoding is said first.
     describe(folder, data=".", skip=["damaged pictures"])
     with pytest.raises(UserError, match=r"line 9: there is no picture .*im7\.png"):
         load(f"{folder}-pixels-8")

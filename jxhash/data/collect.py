@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from jxhash import arrays
 from jxhash.arrays import Rows, Stored
@@ -29,9 +28,6 @@ from jxhash.data.named import (
 )
 from jxhash.data.tables import Problem, Table
 from jxhash.errors import UserError
-
-# Decoded pictures that wait; each has some 150 kB at 224 x 224.
-_DECODED_AHEAD = 64
 
 
 class Collected(NamedTuple):
@@ -99,7 +95,6 @@ def collect(description: Description, size: int | None = None) -> Collected:
         if table is None or table.pictures is None:
             raise _unknown(description, "no table of pictures, to take them as images")
         inputs["image"], where["image"] = _pictures(table, size), table.file.name
-        problems += _damaged(table, inputs["image"])
     if not inputs.keys() & {"text", "tokens"}:
         if table is None or table.texts is None:
             raise _unknown(description, "no texts")
@@ -308,23 +303,6 @@ def _not_finite(where: str, values: Rows | list[str]) -> list[Problem]:
 def _pictures(table: Table, size: int) -> EncodedPictures:
     names = [f"{row}: {path}" for row, path in zip(table.where, table.pictures, strict=True)]
     return decoding.in_squares(table.pictures, names, size)
-
-
-def _damaged(table: Table, pictures: EncodedPictures) -> list[Problem]:
-    """Decodes each picture once, a few at a time; those that are missing are known already."""
-    missing = [p.rows for p in table.problems if p.reason == tables.MISSING_PICTURES]
-    there = np.setdiff1d(np.arange(len(pictures)), np.concatenate([[], *missing])).tolist()
-    decoded = decoding.ahead(pictures.decode, there, depth=_DECODED_AHEAD)
-    said = {}
-    for row, future in tqdm(decoded, "checking pictures", len(there), unit="picture", delay=2):
-        try:
-            future.result()
-        except UserError as error:
-            said[row] = str(error)
-    if not said:
-        return []
-    first, rows = next(iter(said.values())), np.array(list(said))
-    return [Problem(tables.DAMAGED_PICTURES, rows, f"{first} ({len(said)} such rows)")]
 
 
 def _labels(

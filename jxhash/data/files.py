@@ -27,9 +27,9 @@ from jxhash.arrays import Rows
 from jxhash.data import splits, text
 from jxhash.data.collect import Collected, collect, row_numbers, table_of
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
-from jxhash.data.decoding import EncodedPictures, Pictures, said_of
+from jxhash.data.decoding import EncodedPictures, Pictures, damage, said_of
 from jxhash.data.description import FORMS, Description, Words, describe
-from jxhash.data.tables import Table
+from jxhash.data.tables import DAMAGED_PICTURES, Problem, Table
 from jxhash.errors import UserError
 
 _TITLE_LENGTH = 80
@@ -89,6 +89,14 @@ def _kept(collected: Collected, skip: Sequence[str]) -> tuple[np.ndarray, dict[s
     if not usable.any():
         raise UserError("not one row can be used: " + str(skipped))
     return np.flatnonzero(usable), skipped
+
+
+def _damaged(pictures: EncodedPictures, rows: np.ndarray) -> list[Problem]:
+    said = damage(pictures, rows)
+    if not said:
+        return []
+    first = next(iter(said.values()))
+    return [Problem(DAMAGED_PICTURES, np.array(list(said)), f"{first} ({len(said)} such rows)")]
 
 
 def _divided(
@@ -156,6 +164,11 @@ def _pictures(paths: Sequence[pathlib.Path]) -> Pictures:
 
 def _dataset(description: Description, collected: Collected) -> Dataset:
     kept, skipped = _kept(collected, description.skip)
+    if isinstance(collected.inputs.get("image"), EncodedPictures):
+        # Last, since it takes longest.
+        damaged = _damaged(collected.inputs["image"], kept)
+        collected = collected._replace(problems=[*collected.problems, *damaged])
+        kept, skipped = _kept(collected, description.skip)
     parts, rule = _divided(description, collected, kept)
     texts = collected.inputs.get("text")
     vocabulary_size = None
