@@ -5,10 +5,13 @@ python -m jxhash.main --config=configs/dcmh.py:wikipedia   # needs its archive, 
 python -m jxhash.main --config=configs/dcmh.py:clipart-pixels   # Lite0 trained from pixels
 python -m jxhash.main --config=configs/dcmh.py:clipart-pixels-224 \
     --config.dcmh.image_network=cnn-f --config.dcmh.image_weights=imagenet-vgg-f.mat
+python -m jxhash.main --config=configs/dcmh.py:photographs-pixels-224   # a folder with a table
 
 To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
 MAP .72 / .91 (random .155), Wikipedia .295 / .71 (random .111; learned codes .325 / .73).
 """
+
+import re
 
 from ml_collections import ConfigDict
 
@@ -65,13 +68,14 @@ def get_config(data: str = "clipart") -> ConfigDict:
     """The config for a data set.
 
     Args:
-      data: "clipart", "clipart-pixels", "clipart-pixels-224", "wikipedia" or "wikipedia-held-out".
+      data: "clipart", "wikipedia", "wikipedia-held-out", or any other that `jxhash.data` loads;
+        settings are those for pixels where it is called NAME-pixels-SIZE.
 
     Returns:
       A config of which every value can be changed on the command line.
     """
     settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
-    settings = PIXELS if data.startswith("clipart-pixels") else settings
+    settings = PIXELS if re.search("-pixels(-[0-9]+)?(:|$)", data) else settings
     return run_config(
         method="dcmh", data=data, bits=32, validate_every=10, dcmh=ConfigDict(settings)
     )

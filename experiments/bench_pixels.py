@@ -74,7 +74,8 @@ def decode_all(pictures: Sequence[bytes]) -> int:
 
 def stream_all(pictures: Sequence[bytes], augment: Callable, seed: int) -> None:
     """An epoch as the engine reads it."""
-    training = {"pairs": {"image": EncodedPictures(pictures, cnn_f.fit, SIZE)}}
+    images = EncodedPictures(pictures, range(len(pictures)), cnn_f.fit, SIZE)
+    training = {"pairs": {"image": images}}
     placement = batches.place(training, 0.0, BATCH)
     plan = batches.epoch_plan(training, BATCH, "shuffled", (seed,))
     steps, last = len(plan["pairs"]), None

@@ -1,5 +1,12 @@
 """How a run ends other than with a report."""
 
+import contextlib
+import sys
+from collections.abc import Iterator
+
+PREEMPTED = 143  # what a shell reports of a process that SIGTERM ended
+START_AGAIN = 75  # "temporary failure" of sysexits.h
+
 
 class UserError(ValueError):
     """Something outside the library is wrong; the message names it and says how to mend it.
@@ -14,3 +21,16 @@ class Preempted(Exception):  # noqa: N818 - an event, not an error
 
 class ProcessLostError(RuntimeError):
     """Another process of the same training has ended; started again, all go on together."""
+
+
+_CODES = {UserError: 2, Preempted: PREEMPTED, ProcessLostError: START_AGAIN}
+
+
+@contextlib.contextmanager
+def as_exit_code() -> Iterator[None]:
+    """Around a command: prints one of these errors in a line, and leaves with its exit code."""
+    try:
+        yield
+    except tuple(_CODES) as error:
+        print(f"jxhash: {error}", file=sys.stderr, flush=True)
+        sys.exit(next(code for kind, code in _CODES.items() if isinstance(error, kind)))

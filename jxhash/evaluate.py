@@ -20,7 +20,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jxhash.errors import UserError
+from jxhash.errors import UserError, as_exit_code
 from jxhash.metrics.measures import EMPTY
 from jxhash.metrics.per_query import DENOMINATORS
 from jxhash.metrics.ranking import TIES
@@ -213,11 +213,8 @@ def _searches(arguments: argparse.Namespace) -> tuple[str, dict[str, "Search"]]:
 
 def main() -> None:
     """The command line."""
-    try:
+    with as_exit_code():
         print(run(parse(sys.argv[1:])))
-    except UserError as error:
-        print(f"jxhash: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jxhash import configuration
-from jxhash.errors import Preempted, ProcessLostError, UserError
+from jxhash.errors import PREEMPTED, Preempted, UserError, as_exit_code
 from jxhash.files import LOCK, locked, read_json, write_atomically, writing
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -51,9 +50,6 @@ _PROCESS = flags.DEFINE_integer(
 
 _CONFIG_FILE = "config.json"
 _CARD_FILE = "card.json"
-
-PREEMPTED = 143  # what a shell reports of a process that SIGTERM ended
-START_AGAIN = 75  # "temporary failure" of sysexits.h: another process has ended
 
 
 def run(
@@ -217,34 +213,26 @@ def _join_others() -> None:
     if _COORDINATOR.value != parallel.AUTO and None in numbers:
         raise UserError("--coordinator=host:port needs --processes and --process")
     parallel.join(_COORDINATOR.value, *numbers)
+    # JAX has put its own handler there.
+    signal.signal(signal.SIGTERM, _stop)
 
 
-def _leave(number: int, _: Any) -> None:
+def _stop(number: int, _: Any) -> None:
     """Ends the process on SIGTERM wherever nothing is left to save: outside of the training."""
     signal.signal(number, signal.SIG_DFL)
-    print("jxhash: stopped; the same command goes on from here", file=sys.stderr)
-    sys.exit(PREEMPTED)
+    raise Preempted("stopped; the same command goes on from here")
 
 
 def _command() -> None:
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _stop)
     try:
-        app.run(main, flags_parser=_parse)
-    except UserError as error:
-        _leave(error, 2)
-    except ProcessLostError as error:
-        _leave(error, START_AGAIN)
-    except Preempted as event:
-        print(f"jxhash: {event}", file=sys.stderr)
-        sys.exit(PREEMPTED)
-
-
-def _leave(error: Exception, code: int) -> None:
-    print(f"jxhash: {error}", file=sys.stderr, flush=True)
-    if _COORDINATOR.value is not None:
+        with as_exit_code():
+            app.run(main, flags_parser=_parse)
+    except SystemExit as leaving:
+        if _COORDINATOR.value is None or leaving.code in (None, 0, PREEMPTED):
+            raise
         # The regular way out waits for the other processes, which wait for this one.
-        os._exit(code)
-    sys.exit(code)
+        os._exit(leaving.code)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from jxhash.errors import ProcessLostError, UserError
 AXIS = "devices"
 
 # A process that is gone is known to be gone after this time, if its connections did not tell.
-HEARTBEAT_SECONDS = 30
+_HEARTBEAT_SECONDS = 30
 _PATIENCE_SECONDS = 300
 
 # What a coordinator is called that the cluster is asked for.
@@ -48,7 +48,8 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
             processes,
             process,
             initialization_timeout=_PATIENCE_SECONDS,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=_HEARTBEAT_SECONDS,
         )
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the processes did not come together: {error}") from error

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import http.server
 import io
 import json
@@ -34,7 +35,9 @@ from jxhash.data.builders import (
     pascal_sentence,
     wikipedia,
 )
+from jxhash.data.decoding import EncodedPictures
 from jxhash.errors import UserError
+from jxhash.networks import pretrained
 
 DATA_DIR = os.environ.get("JXHASH_DATA_DIR")
 
@@ -735,21 +738,45 @@ def test_prepared_pairs_become_a_data_set(tmp_path):
     assert again.texts == pairs.texts
 
 
+def test_prepared_pictures_themselves_as_images(tmp_path):
+    write_mirflickr(tmp_path / "manual")
+    pairs = build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
+    split = protocols.divide(np.arange(5), protocols.Sizes(1, 2, 1), seed=5)
+    dataset = prepared.dataset(pairs, split, prepared.pixels(pairs, 8))
+    assert dataset.card["name"] == "mirflickr25k/small-pixels-8"
+    assert dataset.card["image"] == "the pictures, 8 x 8 pixels, RGB"
+    for items, rows in ((dataset.trained, split.train), (dataset.tasks[0].query, split.query)):
+        assert isinstance(items.inputs["image"], EncodedPictures)
+        fitted = [pretrained.fit(picture((1, 2, 3, 6, 8)[row]), 8) for row in rows]
+        np.testing.assert_array_equal(items.inputs["image"][:], fitted)
+    hashes = {dataset.card["sha256"]}
+    for other, size in ((pairs, 9), (pairs._replace(pictures_sha256="0"), 8)):
+        again = prepared.dataset(other, split, prepared.pixels(other, size))
+        hashes.add(again.card["sha256"])
+    assert len(hashes) == 3
+    with pytest.raises(UserError, match="small is prepared without pictures"):
+        prepared.pixels(pairs._replace(pictures=None), 8)
+    reopened = prepared.open_pairs(next((tmp_path / "prepared").glob("*/*/1.0.0")))
+    assert reopened.pictures_sha256 == pairs.pictures_sha256
+    digests = [hashlib.sha256(one).digest() for one in pairs.pictures]
+    assert pairs.pictures_sha256 == hashlib.sha256(b"".join(digests)).hexdigest()
+
+
 def test_features_of_pictures_are_found_by_id(tmp_path):
     path = tmp_path / "image_features.npz"
     features = np.random.default_rng(0).random((3, 4))
     np.savez(path, ids=["b", "a", "c"], features=features)
     read = prepared.read_features(path, ["a", "b"])
     np.testing.assert_array_equal(read, features[[1, 0]].astype(np.float32))
-    with pytest.raises(UserError, match=r"1 of 2 are missing, the first is 'd'"):
+    with pytest.raises(UserError, match=r"no row for 1 of 2 pictures, such as 'd'; .* like 'b'"):
         prepared.read_features(path, ["a", "d"])
-    with pytest.raises(UserError, match="is missing"):
+    with pytest.raises(UserError, match=r"is missing: make features .*'-pixels-224'"):
         prepared.read_features(tmp_path / "none.npz", ["a"])
     np.savez(path, ids=["b", "b", "a"], features=features)
-    with pytest.raises(UserError, match="one is there twice"):
+    with pytest.raises(UserError, match="the id 'b' names the rows 0 and 1"):
         prepared.read_features(path, ["a", "b"])
     np.savez(path, ids=["b", "a"], features=features)
-    with pytest.raises(UserError, match=r"expected ids \[n\] and features"):
+    with pytest.raises(UserError, match=r"features of shape \(3, 4\) do not fit 2 ids"):
         prepared.read_features(path, ["a", "b"])
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="cannot be read"):
@@ -761,12 +788,19 @@ def test_the_command_line(tmp_path, capsys):
 
     options = [f"--data_dir={tmp_path / 'out'}", f"--manual_dir={tmp_path / 'manual'}"]
     write_wikipedia(tmp_path / "manual")
-    assert command.main(["wikipedia_cross_modal/features-skipping", *options]) == 0
+    command.main(["wikipedia_cross_modal/features-skipping", *options])
     path = pathlib.Path(capsys.readouterr().out.split("\n")[-2])
     assert path == tmp_path / "out/wikipedia_cross_modal/features-skipping/1.0.0"
     assert len(prepared.open_pairs(path).ids) == 5
-    assert command.main(["flickr30k", *options]) == 2
-    assert "flickr30k needs flickr30k or flickr30k.tar.gz" in capsys.readouterr().err
+    command.main(["wikipedia_cross_modal/pairs-skipping", *options])
+    name = "wikipedia_cross_modal/pairs-skipping-pixels-8:archive"
+    images = data.load(name, tmp_path / "out").training["pairs"]["image"]
+    assert images.shape[1:] == (8, 8, 3)
+    with pytest.raises(UserError, match=r"features-skipping is prepared without pictures; choose"):
+        data.load(name.replace("pairs", "features"), tmp_path / "out")
+    with pytest.raises(SystemExit, match=r"^2$"):
+        command.main(["flickr30k", *options])
+    assert "jxhash: flickr30k needs flickr30k or flickr30k.tar.gz" in capsys.readouterr().err
 
 
 def test_names_that_cannot_be_loaded(tmp_path):

@@ -1,6 +1,7 @@
 """`python -m jxhash.data.extract`: feature files from pictures, whole and resumable."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -329,3 +330,15 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, folder, monkeypatc
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("jxhash: ")
     assert "3.png" in last
+
+
+def test_ctrl_c_says_that_the_command_goes_on(tmp_path, folder, monkeypatch, capsys):
+    def pressed(path):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(extract, "list_pictures", pressed)
+    given = ["--network=lite0", f"--pictures={folder}", f"--output={tmp_path / 'out.npz'}"]
+    monkeypatch.setattr(sys, "argv", ["extract", *given])
+    with pytest.raises(SystemExit, match=r"^143$"):
+        extract.main()
+    assert capsys.readouterr().err == "jxhash: stopped; the same command goes on from here\n"

@@ -222,6 +222,21 @@ def test_inputs_of_another_kind_are_refused(name):
             methods.get(name).build(small.config(name), spec)
 
 
+def test_pictures_are_refused_with_the_mend(name):
+    data = small.CASES[name].dataset()
+    spec = engine.make_spec(data.training, 16, data.vocabulary_size)
+    pictures = {"image": ((8, 8, 3), np.dtype(np.uint8))}
+    inputs = {
+        source: arrays | {key: pictures[key] for key in arrays.keys() & pictures}
+        for source, arrays in spec.inputs.items()
+    }
+    mend = (
+        r"data\.extract|choose clipart-regions|'mlp' reads features, lite0, .* read uint8 pictures"
+    )
+    with pytest.raises(UserError, match=mend):
+        methods.get(name).build(small.config(name), spec._replace(inputs=inputs))
+
+
 def test_dropout_is_on_in_training_and_off_in_encoding(name):
     case = small.CASES[name]
     if not case.dropout:

@@ -1,5 +1,6 @@
 """CNN-F and AlexNet: weights in the layout of the real files, against float64 numpy."""
 
+import io
 import struct
 import zlib
 
@@ -7,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 import scipy.io
-from PIL import Image, ImageFile
+from PIL import ExifTags, Image, ImageFile
 from safetensors.numpy import save_file
 from weight_files import of_arrays, write_legacy, write_zip
 
@@ -389,6 +390,46 @@ def test_pictures_from_files(tmp_path):
     np.testing.assert_array_equal(np.asarray(open_rgb(path)), photograph())
     with pytest.raises(ValueError, match="no picture"):
         open_rgb(tmp_path / "none.png")
+
+
+def with_exif(pixels, exif):
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG", exif=exif)
+    return content.getvalue()
+
+
+# What a camera stores of a picture whose first row is its upper edge, by the number that it notes:
+# which edges are the first stored row and the first stored column.
+STORED = {
+    1: lambda x: x,  # top, left
+    2: lambda x: x[:, ::-1],  # top, right
+    3: lambda x: x[::-1, ::-1],  # bottom, right
+    4: lambda x: x[::-1],  # bottom, left
+    5: lambda x: x.swapaxes(0, 1),  # left, top
+    6: lambda x: x[:, ::-1].swapaxes(0, 1),  # right, top
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+    8: lambda x: x[::-1].swapaxes(0, 1),  # left, bottom
+}
+
+
+@pytest.mark.parametrize("number", STORED)
+def test_a_picture_is_turned_as_its_camera_was_held(number):
+    seen = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = number
+    stored = with_exif(np.ascontiguousarray(STORED[number](seen)), exif)
+    np.testing.assert_array_equal(np.asarray(open_rgb(stored)), seen)
+
+
+def test_broken_exif_data_break_no_picture():
+    seen = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    np.testing.assert_array_equal(np.asarray(open_rgb(with_exif(seen, b"nonsense"))), seen)
+    # Orientation 6, then a text where a number belongs: Pillow reads that and cannot write it.
+    head = b"MM\0*\0\0\0\x08\0\x02"
+    orientation = b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+    broken = head + orientation + b"\x01\x16\0\x02\0\0\0\x06\0\0\0>" + bytes(40)
+    turned = np.asarray(open_rgb(with_exif(STORED[6](seen).copy(), broken)))
+    np.testing.assert_array_equal(turned, seen)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

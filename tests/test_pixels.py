@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import io
+import runpy
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import small
 from PIL import Image
 from test_efficientnet_lite import random_variables
 
-from jxhash import data, methods
+from jxhash import configuration, data, methods
 from jxhash.configuration import read_run
 from jxhash.data.dataset import Items, both_directions
 from jxhash.data.decoding import EncodedPictures
@@ -37,7 +38,9 @@ def drawn_pictures(number, size=SIZE):
 
 
 def encoded(pixels):
-    return EncodedPictures([png(one) for one in pixels], pretrained_fit, pixels.shape[1])
+    return EncodedPictures(
+        [png(one) for one in pixels], range(len(pixels)), pretrained_fit, pixels.shape[1]
+    )
 
 
 def pretrained_fit(picture):
@@ -60,14 +63,20 @@ def test_encoded_pictures_stand_for_an_array():
     index = np.array([[8, 0, 3], [3, 3, 1]])
     np.testing.assert_array_equal(pictures[index], pixels[index])
     np.testing.assert_array_equal(np.asarray(pictures), pixels)
-    np.testing.assert_array_equal(pictures.of(np.array([7, 2]))[:], pixels[[7, 2]])
+    some = pictures.take(np.array([7, 2, 4]))
+    np.testing.assert_array_equal(some[:], pixels[[7, 2, 4]])
+    np.testing.assert_array_equal(some.take(np.array([2, 0]))[:], pixels[[4, 7]])
 
 
-def test_a_damaged_picture_is_named_by_its_row():
-    pictures = EncodedPictures([png(drawn_pictures(1)[0]), b"no picture"], pretrained_fit, SIZE)
+def test_a_damaged_picture_is_named():
+    drawn = [png(one) for one in drawn_pictures(2)]
+    drawn.insert(1, b"no picture")
+    pictures = EncodedPictures(drawn, ["sea.png", "sky.png", "gull.png"], pretrained_fit, SIZE)
     assert len(pictures[:1]) == 1
-    with pytest.raises(UserError, match="picture of row 1"):
+    with pytest.raises(UserError, match=r"sky\.png: no picture that"):
         pictures[:]
+    with pytest.raises(UserError, match=r"sky\.png: no picture that"):
+        pictures.take(np.array([2, 1]))[:]
 
 
 def test_rows_are_read_ahead_and_no_others():
@@ -79,7 +88,7 @@ def test_rows_are_read_ahead_and_no_others():
             return super().__getitem__(rows)
 
     pixels = drawn_pictures(12)
-    pictures = Recorded([png(one) for one in pixels], pretrained_fit, SIZE)
+    pictures = Recorded([png(one) for one in pixels], range(12), pretrained_fit, SIZE)
     training = {"pairs": {"image": pictures, "labels": np.arange(12)[:, None]}}
     placement = batches.Streamed(training, steps_per_call=2)
     plan = batches.epoch_plan(training, 2, "shuffled", (0,))
@@ -101,6 +110,31 @@ def test_rows_are_read_ahead_and_no_others():
     assert set(placement.arrays(other, 0, frozenset({"labels"}))["pairs"]) == {"labels"}
     placement._reader.submit(int).result()
     assert read == []
+
+
+def test_clip_art_at_any_size():
+    stored, larger = (data.load(f"clipart-pixels{end}") for end in ("", "-80"))
+    assert stored.training["pairs"]["image"].shape == (1683, 64, 64, 3)
+    assert larger.training["pairs"]["image"].shape == (1683, 80, 80, 3)
+    assert (stored.card["name"], larger.card["name"]) == ("clipart-pixels-64", "clipart-pixels-80")
+    row = larger.tasks[0].query.inputs["image"][3:4]
+    np.testing.assert_array_equal(row[0], pretrained.fit(larger.tasks[0].query.pictures[3], 80))
+
+
+@pytest.mark.parametrize(
+    "name", ["no-such-pixels-64", "clipart-emoji-pixels-64", "clipart-pixels-0", "clipart-pixels-x"]
+)
+def test_pixels_of_unknown_data(name):
+    with pytest.raises(UserError, match=r"unknown data set .* NAME-pixels-SIZE"):
+        data.load(name)
+
+
+def test_the_config_for_pixels():
+    get_config = runpy.run_path(configuration.find("configs/dcmh.py"))["get_config"]
+    for name in ("clipart-pixels", "my/birds-pixels-96", "mirflickr25k-pixels-224:dcmh:1"):
+        assert get_config(name).dcmh.image_network == "lite0"
+    for name in ("clipart", "my-pixels-birds", "mirflickr25k:dcmh"):
+        assert get_config(name).dcmh.image_network == "mlp"
 
 
 # --- augmentation ---------------------------------------------------------------------------------
@@ -215,7 +249,7 @@ def test_lite0_takes_steps_on_clip_art(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "lite0", lambda path: (module, variables))
     pairs = data.load("clipart-pixels").training["pairs"]
     few = {name: pairs[name][:32] for name in ("text", "labels")}
-    given = {"pairs": {**few, "image": pairs["image"].of(np.arange(32))}}
+    given = {"pairs": {**few, "image": pairs["image"].take(np.arange(32))}}
     made = small.config("dcmh", **(TRAINED | {"epochs": 1, "image_weights": "any"}))
     method = methods.get("dcmh").build(made, engine.make_spec(given, 16))
     state = engine.train(method, given, read_run(made), tmp_path)

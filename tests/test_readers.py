@@ -18,8 +18,10 @@ from PIL import Image
 
 from jxhash import arrays, configuration, data, mat5
 from jxhash.data import files, splits, tables
+from jxhash.data.decoding import EncodedPictures
 from jxhash.errors import UserError
 from jxhash.evaluation.encode import encode
+from jxhash.networks import pretrained
 from jxhash.training import batches
 
 h5py = pytest.importorskip("h5py")
@@ -385,6 +387,8 @@ def test_triplets_of_the_clip_repositories(captions, tmp_path):
     assert database.pictures is None
     write_pictures(tmp_path, [f"im{row}.jpg" for row in range(ROWS)])
     assert load(tmp_path).tasks[0].database.pictures[2] == picture(rows[2])
+    images = load(f"{tmp_path}-pixels-8").tasks[0].database.inputs["image"]
+    np.testing.assert_array_equal(images[2:3], [pretrained.fit(picture(rows[2]), 8)])
     (tmp_path / "im7.jpg").unlink()
     with pytest.raises(UserError, match=r"index\.mat, row 8: there is no picture .*im7\.jpg"):
         load(tmp_path)
@@ -440,6 +444,64 @@ def test_a_missing_picture(folder):
     assert dataset.card["sizes"]["query"] + dataset.card["sizes"]["database"] == ROWS - 2
 
 
+def test_pictures_themselves_as_images(folder):
+    """Features that lie beside are not looked at, nor are the pictures read before their rows."""
+    write_table(folder)
+    np.savez(folder / "features.npz", features=FEATURES[:2], ids=np.array(["other", "im3"]))
+    dataset = load(f"{folder}-pixels-10")
+    assert dataset.card["name"] == f"{folder.name}-pixels-10"
+    assert dataset.card["image"] == "the pictures, 10 x 10 pixels, RGB"
+    pairs = dataset.training["pairs"]
+    assert isinstance(pairs["image"], EncodedPictures)
+    assert pairs["image"].shape == (49, 10, 10, 3)
+    assert isinstance(batches.place(dataset.training, 1e9, 16), batches.Streamed)
+    rows_of_part = {"train": dataset.trained, "query": dataset.tasks[0].query}
+    for items in rows_of_part.values():
+        np.testing.assert_array_equal(
+            items.inputs["image"][:], [pretrained.fit(one, 10) for one in items.pictures]
+        )
+        shown = [np.asarray(Image.open(io.BytesIO(one))) for one in items.pictures]
+        rows = [int(np.flatnonzero((one == PIXELS).all(axis=(1, 2, 3)))[0]) for one in shown]
+        np.testing.assert_array_equal(items.labels[:, :4], LABELS[rows])
+    assert load(f"{folder / 'table.csv'}-pixels-10").card["sha256"] == dataset.card["sha256"]
+    assert load(f"{folder}-pixels-11").card["sha256"] != dataset.card["sha256"]
+    (folder / "p" / "im3.png").write_bytes(picture(4))
+    assert load(f"{folder}-pixels-10").card["sha256"] != dataset.card["sha256"]
+
+
+def test_a_damaged_picture(folder):
+    write_table(folder)
+    (folder / "p" / "im5.png").write_bytes(picture(5)[:60])
+    (folder / "p" / "im7.png").unlink()
+    (folder / "p" / "im9.png").write_bytes(b"GIF89a")
+    describe(folder, data=".", skip=["missing pictures"])
+    says = r'table\.csv, line 7: .*im5\.png: no picture .*\(2 such rows\); .*"damaged pictures"'
+    with pytest.raises(UserError, match=says):
+        load(f"{folder}-pixels-8")
+    # What is known without decoding is said first.
+    describe(folder, data=".", skip=["damaged pictures"])
+    with pytest.raises(UserError, match=r"line 9: there is no picture .*im7\.png"):
+        load(f"{folder}-pixels-8")
+    describe(folder, data=".", skip=["damaged pictures", "missing pictures"])
+    dataset = load(f"{folder}-pixels-8")
+    assert dataset.card["skipped"] == {"missing pictures": 1, "damaged pictures": 2}
+    database = dataset.tasks[0].database
+    assert len(database.inputs["image"][:]) + dataset.card["sizes"]["query"] == ROWS - 3
+    # One that is spoilt while it is in use is named too.
+    (folder / "p" / "im0.png").write_bytes(b"")
+    images = [items.inputs["image"] for items in (database, dataset.tasks[0].query)]
+    with pytest.raises(UserError, match=r"table\.csv, line 2: .*im0\.png: no picture"):
+        np.concatenate(images)
+
+
+def test_pictures_of_data_without_them(tmp_path):
+    np.savez(tmp_path / "a.npz", image=FEATURES, text=TAGS, labels=LABELS)
+    with pytest.raises(UserError, match=r"a\.npz holds no table of pictures"):
+        load(tmp_path / "a.npz-pixels-8")
+    with pytest.raises(UserError, match=r"there is no file or folder .*/b$"):
+        load(tmp_path / "b-pixels-8")
+
+
 def test_missing_labels(folder):
     def unlabelled(row, cells):
         cells["labels"] = [] if row == 4 else cells["labels"]
@@ -467,7 +529,7 @@ def test_ids_that_do_not_match(folder):
     assert dataset.card["skipped"] == {"unmatched ids": 2}
     assert dataset.card["sizes"]["query"] + dataset.card["sizes"]["database"] == ROWS - 1
     np.savez(folder / "features.npz", features=FEATURES, ids=np.array([*IDS[:-1], "im0"]))
-    with pytest.raises(UserError, match=r"row 59 .*'im0' stands there twice"):
+    with pytest.raises(UserError, match=r"'im0' names the rows 0 and 59"):
         load(folder)
 
 
@@ -489,7 +551,7 @@ def test_ids_that_do_not_match(folder):
         ({"image": IDS, "text": TAGS, "labels": LABELS}, "holds texts, not the numbers of 'image'"),
         ({"image": FEATURES * 1j, "text": TAGS, "labels": LABELS}, "not real numbers"),
         ({"image": np.array([{}], object), "text": TAGS, "labels": LABELS}, "Python objects"),
-        ({"image": FEATURES, "text": TAGS, "labels": LABELS, "ids": [1] * ROWS}, "twice"),
+        ({"image": FEATURES, "text": TAGS, "labels": LABELS, "ids": [1] * ROWS}, "0 and 1"),
         ({"image": FEATURES, "text": TAGS, "labels": LABELS, "query_idx": [3, 3]}, "row twice"),
         ({"image": FEATURES, "text": TAGS, "labels": LABELS, "query_idx": [60]}, "from 0 to 59"),
         ({"image": FEATURES, "text": TAGS, "labels": LABELS[:, :0]}, "a row an item"),

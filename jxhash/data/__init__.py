@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import re
 from collections.abc import Callable
 
 from jxhash.data import embedded, files, prepared, wikipedia
@@ -15,7 +16,6 @@ _EMBEDDED: dict[str, Callable[[], Dataset]] = {
     "clipart": embedded.load_clipart,
     "clipart-emoji": embedded.load_clipart_emoji,
     "clipart-pixels": functools.partial(embedded.load_clipart_pixels, 64),
-    "clipart-pixels-224": functools.partial(embedded.load_clipart_pixels, 224),
     "clipart-regions": embedded.load_clipart_regions,
     "clipart-sentences": embedded.load_clipart_sentences,
 }
@@ -23,6 +23,9 @@ _FROM_FILES: dict[str, tuple[str, Callable[[pathlib.Path], Dataset]]] = {
     "wikipedia": ("wikipedia", wikipedia.load),
     "wikipedia-held-out": ("wikipedia", wikipedia.load_held_out),
 }
+
+# What follows the name of data whose pictures themselves are the images, before a protocol.
+_PIXELS = re.compile(r"(.+)-pixels-([1-9][0-9]{0,3})(:.*)?")
 
 
 def names() -> list[str]:
@@ -35,7 +38,9 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
 
     Args:
       name: one of `names()`; the path of a file or folder that `files` reads; or a prepared data
-        set, a protocol and a seed, such as "nuswide/tc21:dcmh:0" (see `prepared.load`).
+        set, a protocol and a seed, such as "nuswide/tc21:dcmh:0" (see `prepared.load`). With
+        "-pixels-SIZE" behind it ("clipart-pixels-224", "photographs-pixels-224",
+        "nuswide/tc21-pixels-224:dcmh:0") the images are the pictures themselves.
       data_dir: the folder that holds the folders of the sets that do not come with the package; by
         default the environment variable JXHASH_DATA_DIR says it.
 
@@ -53,14 +58,26 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     path = pathlib.Path(name).expanduser()
     if path.exists():
         return files.load(path)
-    if ":" in name:
-        return prepared.load(name, _root(name, name.partition(":")[0], data_dir))
+    plain, size = _without_size(name)
+    if size and plain == "clipart":
+        return embedded.load_clipart_pixels(size)
+    path = pathlib.Path(plain).expanduser()
+    if path.exists():
+        return files.load(path, size)
+    if ":" in plain:
+        return prepared.load(plain, _root(name, plain.partition(":")[0], data_dir), size)
     if len(path.parts) > 1:
-        raise UserError(f"there is no file or folder {name}")
+        raise UserError(f"there is no file or folder {plain}")
     raise UserError(
         f"unknown data set {name!r}; known are {', '.join(names())}, and the path of a file or "
-        "folder"
+        "folder; pictures themselves are NAME-pixels-SIZE"
     )
+
+
+def _without_size(name: str) -> tuple[str, int | None]:
+    """A name without "-pixels-SIZE", and that size; None where it names none."""
+    match = _PIXELS.fullmatch(name)
+    return (match[1] + (match[3] or ""), int(match[2])) if match else (name, None)
 
 
 def _root(name: str, folder: str, data_dir: str | os.PathLike | None) -> pathlib.Path:

@@ -9,8 +9,10 @@ import numpy as np
 
 from jxhash import arrays
 from jxhash.arrays import Rows, Stored
-from jxhash.data import tables
+from jxhash.data import decoding, tables
+from jxhash.data.decoding import EncodedPictures
 from jxhash.data.description import Description
+from jxhash.data.ids import match
 from jxhash.data.labels import as_multi_hot, multi_hot
 from jxhash.data.named import (
     PARTS,
@@ -33,7 +35,7 @@ class Collected(NamedTuple):
 
     Attributes:
       rows: their number.
-      inputs: "image", "text" or "tokens" -> rows, or texts.
+      inputs: "image", "text" or "tokens" -> rows, or texts, or encoded pictures.
       labels: multi-hot [n, C].
       label_names: C names, or None.
       ids: n names, or None.
@@ -45,7 +47,7 @@ class Collected(NamedTuple):
     """
 
     rows: int
-    inputs: dict[str, Rows | list[str]]
+    inputs: dict[str, Rows | list[str] | EncodedPictures]
     labels: np.ndarray
     label_names: list[str] | None
     ids: list[str] | None
@@ -55,14 +57,20 @@ class Collected(NamedTuple):
     where: dict[str, str]
 
 
-def collect(description: Description) -> Collected:
+def collect(description: Description, size: int | None = None) -> Collected:
     """Opens all that a description names and brings it into one order of rows.
+
+    Args:
+      description: what lies where.
+      size: height and width of the table's pictures as images; None for features as images.
 
     Raises:
       UserError: something is missing, damaged or not what its name says.
     """
     table = table_of(description)
     given = _given(description)
+    if size is not None:
+        given = {meaning: one for meaning, one in given.items() if meaning[0] != "image"}
     fields = {field for field, _ in given}
     if table is None and not fields & {"image", "text", "tokens", "labels"}:
         raise _unknown(description, "nothing under a name of the field (images, tags, labels ...)")
@@ -71,7 +79,7 @@ def collect(description: Description) -> Collected:
     ids = _ids(table, known)
     rows = rows if ids is None else len(ids)
     problems = list(table.problems) if table is not None else []
-    inputs: dict[str, Rows | list[str]] = {}
+    inputs: dict[str, Rows | list[str] | EncodedPictures] = {}
     where = {field: one.where for field, one in known.items()}
     for field in ("image", "text", "tokens"):
         if field in known:
@@ -83,6 +91,10 @@ def collect(description: Description) -> Collected:
                 raise UserError(f"{known[field].where} holds texts, not the numbers of {field!r}")
             inputs[field] = values
             problems += _not_finite(known[field].where, inputs[field])
+    if size is not None:
+        if table is None or table.pictures is None:
+            raise _unknown(description, "no table of pictures, to take them as images")
+        inputs["image"], where["image"] = _pictures(table, size), table.file.name
     if not inputs.keys() & {"text", "tokens"}:
         if table is None or table.texts is None:
             raise _unknown(description, "no texts")
@@ -247,23 +259,23 @@ def _aligned(
             )
         return values
     values = along_items(one, len(one.ids))
-    place = {name: row for row, name in enumerate(one.ids)}
-    missing = np.array([row for row, name in enumerate(ids) if name not in place], int)
+    found = match(ids, one.ids)
+    missing = found.missing
     if missing.size:
         what = (
             f"{one.where} has no row for the id {ids[missing[0]]!r}, row {missing[0]} (from 0) of "
             f"the data ({missing.size} such rows)"
         )
         problems.append(Problem(tables.UNMATCHED_IDS, missing, what))
-    wanted = set(ids)
-    unknown = [row for row, name in enumerate(one.ids) if name not in wanted]
-    if unknown:
+    if found.unused.size:
+        first = found.unused[0]
         what = (
-            f"{one.where}, row {unknown[0]} (from 0): the data has no id "
-            f"{one.ids[unknown[0]]!r} ({len(unknown)} such rows)"
+            f"{one.where}, row {first} (from 0): the data has no id {one.ids[first]!r} "
+            f"({found.unused.size} such rows)"
         )
-        problems.append(Problem(tables.UNMATCHED_IDS, missing[:0], what, beyond=len(unknown)))
-    order = np.array([place.get(name, 0) for name in ids])
+        problems.append(Problem(tables.UNMATCHED_IDS, missing[:0], what, beyond=found.unused.size))
+    # A row that is missing is left out later; until then any stands for it.
+    order = np.maximum(found.rows, 0)
     return [values[row] for row in order] if isinstance(values, list) else values.take(order)
 
 
@@ -286,6 +298,11 @@ def _not_finite(where: str, values: Rows | list[str]) -> list[Problem]:
         return []
     message = f"{where}, row {bad[0]} (from 0): NaN or infinity ({bad.size} such rows)"
     return [Problem(tables.NOT_FINITE, bad, message)]
+
+
+def _pictures(table: Table, size: int) -> EncodedPictures:
+    names = [f"{row}: {path}" for row, path in zip(table.where, table.pictures, strict=True)]
+    return decoding.in_squares(table.pictures, names, size)
 
 
 def _labels(

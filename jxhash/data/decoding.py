@@ -1,10 +1,11 @@
-"""Pictures decoded by threads, ahead of whoever works with them.
+"""Pictures that stay encoded until threads decode them, ahead of whoever works with them.
 
 Pillow decodes and scales outside Python's lock, so that threads keep all cores busy.
 """
 
 import collections
 import functools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,8 +13,13 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
+from jxhash.arrays import Rows
 from jxhash.errors import UserError
+
+# Decoded pictures that wait to be looked at; each has some 150 kB at 224 x 224.
+_AHEAD = 64
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,6 +62,29 @@ def ahead(
             future.cancel()
 
 
+class Pictures(Sequence[bytes]):
+    """Encoded pictures that are read from where they lie when they are asked for."""
+
+    def __init__(self, read: Callable[[int], bytes], places: np.ndarray) -> None:
+        """Takes pictures without reading them.
+
+        Args:
+          read: gives the picture of a place, or raises a UserError.
+          places: int [n], of the pictures.
+        """
+        self._read, self._places = read, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, row: int) -> bytes:
+        return self._read(int(self._places[row]))
+
+    def take(self, rows: np.ndarray) -> "Pictures":
+        """Some of them."""
+        return Pictures(self._read, self._places[rows])
+
+
 class EncodedPictures:
     """Encoded pictures that stand for an array uint8 [n, size, size, 3].
 
@@ -63,28 +92,38 @@ class EncodedPictures:
 
     Attributes:
       shape, dtype, ndim, nbytes: of the array that they stand for.
+      described: what they are, in words.
     """
 
     dtype = np.dtype(np.uint8)
     ndim = 4
 
     def __init__(
-        self, pictures: Sequence[Any], fit: Callable[[Any], np.ndarray], size: int
+        self,
+        pictures: Sequence[Any],
+        names: Sequence[str],
+        fit: Callable[[Any], np.ndarray],
+        size: int,
+        rows: np.ndarray | None = None,
     ) -> None:
         """Takes pictures without opening them.
 
         Args:
           pictures: encoded pictures, or their files.
+          names: what messages call them.
           fit: brings one to uint8 [size, size, 3], such as `networks.cnn_f.fit`; raises a
             ValueError where it is damaged.
           size: height and width of the rows.
+          rows: which of the pictures are meant; None for all.
         """
-        self._pictures, self._fit, self._size = pictures, fit, size
-        self.shape = (len(pictures), size, size, 3)
-        self.nbytes = len(pictures) * size * size * 3
+        self._pictures, self._names, self._fit, self._size = pictures, names, fit, size
+        self._rows = np.arange(len(pictures)) if rows is None else rows
+        self.shape = (len(self._rows), size, size, 3)
+        self.nbytes = math.prod(self.shape)
+        self.described = f"the pictures, {size} x {size} pixels, RGB"
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._rows)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """Decodes rows: a slice, or an array of row numbers of any shape."""
@@ -97,12 +136,58 @@ class EncodedPictures:
         """Decodes all rows."""
         return self[:].astype(dtype or self.dtype, copy=False)
 
-    def of(self, rows: np.ndarray) -> "EncodedPictures":
+    def take(self, rows: np.ndarray) -> "EncodedPictures":
         """Some of the pictures, still encoded."""
-        return EncodedPictures([self._pictures[row] for row in rows], self._fit, self._size)
+        return EncodedPictures(self._pictures, self._names, self._fit, self._size, self._rows[rows])
+
+    def decode(self, row: int) -> np.ndarray:
+        """One row, uint8 [size, size, 3].
+
+        Raises:
+          UserError: the picture is damaged; its name is said.
+        """
+        row = self._rows[row]
+        try:
+            return self._fit(self._pictures[row])
+        except ValueError as error:
+            raise UserError(f"{self._names[row]}: {error}") from error
 
     def _decode_into(self, target: np.ndarray, row: int) -> None:
+        target[:] = self.decode(row)
+
+
+def damage(pictures: EncodedPictures, rows: np.ndarray) -> dict[int, str]:
+    """Decodes rows once, a few at a time, and tells what is wrong with those that are damaged."""
+    said = {}
+    read = ahead(pictures.decode, rows.tolist(), depth=_AHEAD)
+    for row, future in tqdm(read, "checking pictures", len(rows), unit="picture", delay=2):
         try:
-            target[:] = self._fit(self._pictures[row])
-        except ValueError as error:
-            raise UserError(f"the picture of row {row} cannot be read: {error}") from error
+            future.result()
+        except UserError as error:
+            said[row] = str(error)
+    return said
+
+
+def in_squares(pictures: Sequence[Any], names: Sequence[str], size: int) -> EncodedPictures:
+    """Pictures padded with white to squares and scaled, as `networks.pretrained.fit` does.
+
+    Args:
+      pictures: encoded, or their files.
+      names: what messages call them.
+      size: height and width of the rows.
+    """
+    from jxhash.networks import pretrained
+
+    return EncodedPictures(pictures, names, functools.partial(pretrained.fit, size=size), size)
+
+
+def said_of(images: np.ndarray | Rows | EncodedPictures) -> str:
+    """What images are, for a card."""
+    if isinstance(images, EncodedPictures):
+        return images.described
+    return f"{images.dtype} {images.shape[1:]} as given"
+
+
+def some_rows(images: np.ndarray | EncodedPictures, rows: np.ndarray) -> Any:
+    """Some rows of an array, or of what stands for one."""
+    return images.take(rows) if isinstance(images, EncodedPictures) else images[rows]

@@ -6,7 +6,6 @@ they were made; `experiments/build_embedded_data.py` makes them.
 """
 
 import dataclasses
-import functools
 import hashlib
 import io
 import itertools
@@ -19,7 +18,7 @@ import numpy as np
 
 from jxhash.data import regions
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
-from jxhash.data.decoding import EncodedPictures
+from jxhash.data.decoding import EncodedPictures, in_squares, some_rows
 from jxhash.data.text import bags_of_words, build_vocabulary, token_numbers
 from jxhash.errors import UserError
 
@@ -122,16 +121,14 @@ def load_clipart_pixels(size: int) -> Dataset:
     Args:
       size: height and width; the pictures are stored at 64 x 64.
     """
-    from jxhash.networks import pretrained
-
     clipart = _read("clipart")
-    pictures = EncodedPictures(clipart.pictures, functools.partial(pretrained.fit, size=size), size)
+    pictures = in_squares(clipart.pictures, clipart.titles, size)
     bags = bags_of_words(clipart.texts, _training_words(clipart))
     pairs = _pairs(clipart, pictures, bags)
     card = {
         **pairs.card,
-        "name": "clipart-pixels" if size == 64 else f"clipart-pixels-{size}",
-        "features": f"the pictures, {size} x {size} pixels, RGB",
+        "name": f"clipart-pixels-{size}",
+        "features": pictures.described,
     }
     return dataclasses.replace(pairs, card=card)
 
@@ -152,8 +149,8 @@ def _pairs(
         ("database", {"train", "validation"}),
     ):
         rows = clipart.rows(splits)
-        chosen = images.of(rows) if isinstance(images, EncodedPictures) else images[rows]
-        items[name] = clipart.items(rows, {"image": chosen, "text": texts[rows]})
+        inputs = {"image": some_rows(images, rows), "text": texts[rows]}
+        items[name] = clipart.items(rows, inputs)
     train = items["train"]
     return Dataset(
         card=_card(clipart.card, {name: len(split) for name, split in items.items()}),

@@ -25,7 +25,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jxhash.errors import UserError
+from jxhash.errors import Preempted, UserError, as_exit_code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -345,17 +345,10 @@ def _take(
     from jxhash.data import features
 
     found = features.read(source)
-    rows = {name: row for row, name in enumerate(found.ids)}
-    missing = [name for name in listed.files if name not in rows]
-    if missing:
-        raise UserError(
-            f"{source} has no row for {len(missing)} of {len(listed.files)} pictures, such as "
-            f"{missing[0]!r}; its ids are like {found.ids[0]!r}"
-        )
     ids, width = list(listed.files), found.features.shape[1]
-    chosen = [rows[name] for name in ids]
-    parts = (found.features[chosen[first : first + CHUNK]] for first in range(0, len(ids), CHUNK))
-    card = _card(plan, ids, width) | {"encoder": found.card, "unused": len(rows) - len(ids)}
+    rows, unused = features.matched(source, ids, found.ids)
+    parts = (found.features[rows[first : first + CHUNK]] for first in range(0, len(ids), CHUNK))
+    card = _card(plan, ids, width) | {"encoder": found.card, "unused": len(unused)}
     features.write(output, ids, parts, width, card)
     return card
 
@@ -374,14 +367,11 @@ def _summary(output: pathlib.Path, card: Mapping[str, Any], listed: Listed) -> s
 
 def main() -> None:
     """The command line."""
-    try:
-        print(run(parse(sys.argv[1:])))
-    except UserError as error:
-        print(f"jxhash: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("jxhash: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    with as_exit_code():
+        try:
+            print(run(parse(sys.argv[1:])))
+        except KeyboardInterrupt as event:
+            raise Preempted("stopped; the same command goes on from here") from event
 
 
 if __name__ == "__main__":

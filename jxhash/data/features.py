@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from jxhash.data.ids import Matched, match, require_once
 from jxhash.errors import UserError
 from jxhash.files import read_json, replacing, write_atomically
 
@@ -85,10 +86,7 @@ def _checked_ids(path: pathlib.Path, ids: np.ndarray) -> list[str]:
     if ids.dtype.kind == "S":
         ids = np.char.decode(ids, "utf-8", errors="replace")
     names = [str(name) for name in ids.tolist()]
-    rows: dict[str, int] = {}
-    for row, name in enumerate(names):
-        if rows.setdefault(name, row) != row:
-            raise UserError(f"{path}: the id {name!r} names the rows {rows[name]} and {row}")
+    require_once(str(path), names)
     return names
 
 
@@ -105,6 +103,26 @@ def _checked(path: pathlib.Path, features: np.ndarray, rows: int) -> np.ndarray:
             f"{path}: features hold NaN or infinity in {bad.size} rows, the first is row {bad[0]}"
         )
     return features
+
+
+def matched(path: pathlib.Path, names: Sequence[str], ids: Sequence[str]) -> Matched:
+    """The rows of a feature file in the order of the pictures that they are of.
+
+    Args:
+      path: of the file, for the message.
+      names: of the pictures.
+      ids: of the file.
+
+    Raises:
+      UserError: a picture has no row.
+    """
+    found = match(names, ids)
+    if found.missing.size:
+        raise UserError(
+            f"{path} has no row for {found.missing.size:,} of {len(names):,} pictures, such as "
+            f"{names[found.missing[0]]!r}; its ids are like {ids[0]!r}"
+        )
+    return found
 
 
 def write(

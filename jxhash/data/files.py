@@ -10,10 +10,11 @@ A path names one of:
 - a description (.json, in a folder: dataset.json), which says what lies where under other names,
   how large the parts are, and which rows may be left out. docs/data.md has its keys.
 
-Arrays stay in their files and are read by rows. The card tells the hash of the content, the rule of
-the split, and how many rows were left out for what reason.
+Arrays stay in their files and are read by rows, pictures stay encoded. The card tells the hash of
+the content, the rule of the split, and how many rows were left out for what reason.
 """
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -26,22 +27,31 @@ from jxhash.arrays import Rows
 from jxhash.data import splits, text
 from jxhash.data.collect import Collected, collect, row_numbers, table_of
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
+from jxhash.data.decoding import EncodedPictures, Pictures, damage, said_of
 from jxhash.data.description import FORMS, Description, Words, describe
-from jxhash.data.tables import Table
+from jxhash.data.tables import DAMAGED_PICTURES, Problem, Table
 from jxhash.errors import UserError
 
 _TITLE_LENGTH = 80
+_NO_FEATURES = "pictures, without features"
 
 
-def load(path: pathlib.Path) -> Dataset:
+def load(path: pathlib.Path, size: int | None = None) -> Dataset:
     """Opens a data set of the user's own, see the module.
+
+    Args:
+      path: what the module says.
+      size: height and width of pictures, where these themselves are the images; each is decoded
+        once here, so that damaged ones are known. None for features as images.
 
     Raises:
       UserError: a file is missing, damaged, or not what its name says, or rows cannot be used and
         the description does not allow to leave them out; file and row are named.
     """
     description = describe(path)
-    return _dataset(description, collect(description))
+    if size is not None:
+        description = dataclasses.replace(description, name=f"{description.name}-pixels-{size}")
+    return _dataset(description, collect(description, size))
 
 
 def read_table(path: pathlib.Path) -> Table:
@@ -79,6 +89,14 @@ def _kept(collected: Collected, skip: Sequence[str]) -> tuple[np.ndarray, dict[s
     if not usable.any():
         raise UserError("not one row can be used: " + str(skipped))
     return np.flatnonzero(usable), skipped
+
+
+def _damaged(pictures: EncodedPictures, rows: np.ndarray) -> list[Problem]:
+    said = damage(pictures, rows)
+    if not said:
+        return []
+    first = next(iter(said.values()))
+    return [Problem(DAMAGED_PICTURES, np.array(list(said)), f"{first} ({len(said)} such rows)")]
 
 
 def _divided(
@@ -134,24 +152,23 @@ def _tokens(where: str, values: Rows) -> tuple[Rows, str, int]:
     return arrays.in_memory(whole.astype(np.int32)), said, size
 
 
-class _Pictures(Sequence[bytes]):
-    """Encoded pictures that stay in their files until they are shown."""
-
-    def __init__(self, paths: Sequence[pathlib.Path]) -> None:
-        self._paths = paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, row: int) -> bytes:
+def _pictures(paths: Sequence[pathlib.Path]) -> Pictures:
+    def read(row: int) -> bytes:
         try:
-            return self._paths[row].read_bytes()
+            return paths[row].read_bytes()
         except OSError as error:
-            raise UserError(f"{self._paths[row]} cannot be read ({error.strerror})") from error
+            raise UserError(f"{paths[row]} cannot be read ({error.strerror})") from error
+
+    return Pictures(read, np.arange(len(paths)))
 
 
 def _dataset(description: Description, collected: Collected) -> Dataset:
     kept, skipped = _kept(collected, description.skip)
+    if isinstance(collected.inputs.get("image"), EncodedPictures):
+        # Last, since it takes longest.
+        damaged = _damaged(collected.inputs["image"], kept)
+        collected = collected._replace(problems=[*collected.problems, *damaged])
+        kept, skipped = _kept(collected, description.skip)
     parts, rule = _divided(description, collected, kept)
     texts = collected.inputs.get("text")
     vocabulary_size = None
@@ -165,14 +182,14 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
     inputs = {name: collected.inputs[name] for name in ("image",) if name in collected.inputs}
     inputs["text"] = vectors
     titles = _titles(collected)
+    pictures = None if collected.pictures is None else _pictures(collected.pictures)
 
     def items(rows: np.ndarray) -> Items:
-        pictures = collected.pictures
         return Items(
             {name: values.take(rows) for name, values in inputs.items()},
             collected.labels[rows],
             [titles[row] for row in rows],
-            None if pictures is None else _Pictures([pictures[row] for row in rows]),
+            None if pictures is None else pictures.take(rows),
         )
 
     train, query, database = (items(parts[name]) for name in ("train", "query", "database"))
@@ -185,7 +202,7 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
             "sizes": {name: len(rows) for name, rows in parts.items()},
             "split": rule,
             "text": said,
-            "image": _said_of_images(inputs.get("image")),
+            "image": said_of(inputs["image"]) if "image" in inputs else _NO_FEATURES,
             "labels": collected.label_names or collected.labels.shape[1],
             "rows without labels": int((~collected.labels[kept].any(axis=1)).sum()),
             "skipped": skipped,
@@ -204,12 +221,6 @@ def _without_folders(where: str) -> str:
     return ", ".join(part.rpartition("/")[2] for part in where.split(", "))
 
 
-def _said_of_images(values: Rows | None) -> str:
-    if values is None:
-        return "pictures, without features"
-    return f"{values.dtype} {values.shape[1:]} as given"
-
-
 def _titles(collected: Collected) -> Sequence[str]:
     texts = collected.inputs.get("text")
     if isinstance(texts, list):
@@ -217,15 +228,21 @@ def _titles(collected: Collected) -> Sequence[str]:
     return collected.ids or [f"row {row}" for row in range(collected.rows)]
 
 
-def _hash(collected: Collected, inputs: Mapping[str, Rows], parts: Mapping[str, np.ndarray]) -> str:
+def _hash(
+    collected: Collected,
+    inputs: Mapping[str, Rows | EncodedPictures],
+    parts: Mapping[str, np.ndarray],
+) -> str:
     """SHA-256 of all that a number depends on: inputs, labels and the split."""
     hashes = {"split": content_hash(parts), "labels": content_hash({"": collected.labels})}
     for name, values in inputs.items():
+        if isinstance(values, EncodedPictures):
+            hashes[name] = values.described
+            continue
         source, rows = values.origin or (values, np.arange(len(values)))
         hashes[name] = [source.scan.sha256, content_hash({"": rows})]
-    if "image" not in inputs and collected.pictures is not None:
-        pictures = _Pictures(
-            [collected.pictures[row] for row in np.unique(np.concatenate([*parts.values()]))]
-        )
+    if not isinstance(inputs.get("image"), Rows) and collected.pictures is not None:
+        rows = np.unique(np.concatenate([*parts.values()]))
+        pictures = _pictures(collected.pictures).take(rows)
         hashes["pictures"] = [hashlib.sha256(picture).hexdigest() for picture in pictures]
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 from jxhash import arrays
 from jxhash.arrays import Rows, Stored
 from jxhash.data import tables
+from jxhash.data.ids import require_once
 from jxhash.errors import UserError
 
 # What the field calls its arrays, in small letters and without other signs.
@@ -139,11 +140,7 @@ def ids_of(where: str, value: Stored | list[str]) -> list[str]:
     if isinstance(value, Stored):
         whole = np.asarray(value.rows)
         value = [f"{number:.17g}" for number in whole.ravel().tolist()]
-    seen: set[str] = set()
-    for row, name in enumerate(value):
-        if name in seen:
-            raise UserError(f"{where}, row {row} (from 0): the id {name!r} stands there twice")
-        seen.add(name)
+    require_once(where, value)
     return value
 
 

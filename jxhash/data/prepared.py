@@ -1,6 +1,7 @@
 """From a data set that a builder prepared to one that methods train on."""
 
 import contextlib
+import hashlib
 import io
 import itertools
 import os
@@ -11,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash.data import builders, protocols
+from jxhash.data import builders, features, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
+from jxhash.data.decoding import EncodedPictures, Pictures, in_squares, said_of, some_rows
 from jxhash.errors import UserError
 from jxhash.files import write_atomically
 
@@ -20,25 +22,6 @@ from jxhash.files import write_atomically
 # takes 0.2 ms a pair, every time.
 _TABLE = "jxhash.npz"
 FEATURES = "image_features.npz"
-
-
-class Pictures(Sequence[bytes]):
-    """Encoded pictures that are read from the prepared files when they are asked for."""
-
-    def __init__(self, source: Any, places: np.ndarray) -> None:
-        self._source, self._places = source, places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, row: Any) -> Any:
-        if isinstance(row, slice):
-            return Pictures(self._source, self._places[row])
-        return self._source[int(self._places[row])]["image"]
-
-    def take(self, rows: np.ndarray) -> "Pictures":
-        """Some of them."""
-        return Pictures(self._source, self._places[rows])
 
 
 class Pairs(NamedTuple):
@@ -53,6 +36,7 @@ class Pairs(NamedTuple):
       parts: the split of the archive that each pair is in, such as "train".
       arrays: features that the archive brings, float64 [n, D] each.
       pictures: the encoded pictures, read when asked for; None where none were built.
+      pictures_sha256: of the hashes of the pictures; None likewise.
       metadata: of the builder: `vocabulary`, `label_names`, `skipped`.
       version: of the builder.
     """
@@ -65,6 +49,7 @@ class Pairs(NamedTuple):
     parts: np.ndarray
     arrays: Mapping[str, np.ndarray]
     pictures: Pictures | None
+    pictures_sha256: str | None
     metadata: Mapping[str, Any]
     version: str
 
@@ -87,7 +72,9 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
     splits = list(builder.info.splits)
     decoders = {"image": tfds.decode.SkipDecoding()} if "image" in builder.info.features else None
     source = builder.as_data_source("+".join(splits), decoders=decoders)
-    table = _kept_table(folder / _TABLE) or _table(source, builder, folder / _TABLE)
+    table = _kept_table(folder / _TABLE)
+    if table is None or ("pictures" in table) != (decoders is not None):
+        table = _table(source, builder, folder / _TABLE)
     return Pairs(
         name=f"{builder.name}/{builder.builder_config.name}",
         ids=_unjoined(table["ids"], table["ids_ends"]),
@@ -96,10 +83,15 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
         labels=table.get("labels"),
         parts=table["parts"],
         arrays={name[6:]: array for name, array in table.items() if name.startswith("array_")},
-        pictures=Pictures(source, table["places"]) if decoders else None,
+        pictures=_pictures(source, table["places"]) if decoders else None,
+        pictures_sha256=table["pictures"].tobytes().hex() if decoders else None,
         metadata=builder.info.metadata,
         version=str(builder.version),
     )
+
+
+def _pictures(source: Any, places: np.ndarray) -> Pictures:
+    return Pictures(lambda place: source[place]["image"], places)
 
 
 def _kept_table(path: pathlib.Path) -> dict[str, np.ndarray] | None:
@@ -115,11 +107,12 @@ def _kept_table(path: pathlib.Path) -> dict[str, np.ndarray] | None:
 
 def _table(source: Any, builder: Any, path: pathlib.Path) -> dict[str, np.ndarray]:
     """Collects what is needed of all records but their pictures, and keeps it in a file."""
-    collected = {name: [] for name in builder.info.features if name != "image"}
+    collected = {name: [] for name in builder.info.features}
     for record in _records(source):
         for name, values in collected.items():
-            values.append(record[name])
+            values.append(_digest(record[name]) if name == "image" else record[name])
     order = np.argsort(collected.pop("row"))
+    digests = collected.pop("image", None)
     ids, texts = collected.pop("id"), [b"\n".join(some) for some in collected.pop("texts")]
     arrays = {name: np.stack(values)[order] for name, values in collected.items()}
     words = arrays.pop("words")
@@ -134,11 +127,18 @@ def _table(source: Any, builder: Any, path: pathlib.Path) -> dict[str, np.ndarra
         **_joined("texts", [texts[row] for row in order]),
         **{name if name == "labels" else f"array_{name}": array for name, array in arrays.items()},
     }
+    if digests is not None:
+        table["pictures"] = _digest(np.stack(digests)[order])
     buffer = io.BytesIO()
     np.savez(buffer, **table)
     with contextlib.suppress(OSError):  # a folder that cannot be written works too, but slowly
         write_atomically(path, buffer.getvalue())
     return table
+
+
+def _digest(content: bytes | np.ndarray) -> np.ndarray:
+    """SHA-256, uint8 [32]."""
+    return np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
 
 
 def _records(source: Any) -> Iterator[dict[str, Any]]:
@@ -158,7 +158,7 @@ def _unjoined(content: np.ndarray, ends: np.ndarray) -> list[str]:
     return [joined[begin:end].decode() for begin, end in itertools.pairwise(bounds)]
 
 
-def load(name: str, data_dir: str | os.PathLike) -> Dataset:
+def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dataset:
     """A prepared data set under a protocol.
 
     Args:
@@ -167,10 +167,12 @@ def load(name: str, data_dir: str | os.PathLike) -> Dataset:
       data_dir: the folder that data sets were prepared in. Features of the pictures are read from
         `image_features.npz` in the folder of the prepared data set, where the archive does not
         bring any (see `read_features`).
+      size: height and width of the pictures, where these themselves are the images; None for
+        features.
 
     Raises:
-      UserError: a part of the name is unknown, the data set is not prepared, or features are
-        missing or belong to other pairs.
+      UserError: a part of the name is unknown, the data set is not prepared, features are missing
+        or belong to other pairs, or pictures are asked for that were not built.
     """
     data, protocol, seed = (*name.split(":"), "0")[:3]
     if not re.fullmatch("[0-9]{1,9}", seed):
@@ -184,7 +186,9 @@ def load(name: str, data_dir: str | os.PathLike) -> Dataset:
             f"`python -m jxhash.data.builders {data} --data_dir={data_dir}`"
         )
     pairs = open_pairs(versions[-1].parent)
-    if "image_features" in pairs.arrays:
+    if size is not None:
+        images = pixels(pairs, size)
+    elif "image_features" in pairs.arrays:
         images = pairs.arrays["image_features"].astype(np.float32)
     else:
         images = read_features(versions[-1].parent / FEATURES, pairs.ids)
@@ -203,11 +207,22 @@ def division(pairs: Pairs, protocol: str, seed: int = 0) -> protocols.Split:
     return protocols.given(parts["test"], parts["train"], card)
 
 
+def pixels(pairs: Pairs, size: int) -> EncodedPictures:
+    """The pictures of prepared pairs as images uint8 [n, size, size, 3], decoded when read."""
+    if pairs.pictures is None:
+        raise UserError(
+            f"{pairs.name} is prepared without pictures; choose a config with them (docs/data.md), "
+            "or leave out '-pixels-'"
+        )
+    names = [f"{pairs.name}, pair {name}" for name in pairs.ids]
+    return in_squares(pairs.pictures, names, size)
+
+
 def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
     """Reads features of pictures, in the order of `ids`.
 
     Args:
-      path: an .npz file with `ids` (text [n], in any order) and `features` (float [n, D]).
+      path: a feature file, see `features`.
       ids: of the pairs.
 
     Returns:
@@ -216,39 +231,23 @@ def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
     Raises:
       UserError: the file is missing or malformed, or lacks a pair.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names, features = arrays["ids"], arrays["features"]
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise UserError(
-            f"{path} is missing: methods need features of the pictures; write there `ids` and "
-            "`features`, as docs/data.md says"
-        ) from error
-    # A cut or foreign file shows as whatever the reader happens to raise.
-    except Exception as error:
-        raise UserError(f"{path} cannot be read ({error})") from error
-    if features.ndim != 2 or features.dtype.kind != "f" or names.shape != features.shape[:1]:
-        raise UserError(
-            f"{path}: expected ids [n] and features [n, D] of floats, found {names.shape} and "
-            f"{features.dtype} {features.shape}"
+            f"{path} is missing: make features of the pictures there (docs/data.md), or take the "
+            "pictures themselves by '-pixels-224' behind the name of the data"
         )
-    row = {str(name): number for number, name in enumerate(names)}
-    missing = [name for name in ids if name not in row]
-    if missing or len(row) != len(names):
-        raise UserError(
-            f"{path} does not belong to these pairs: {len(missing):,} of {len(ids):,} are missing"
-            f"{f', the first is {missing[0]!r}' if missing else ', and one is there twice'}"
-        )
-    return features[[row[name] for name in ids]].astype(np.float32)
+    found = features.read(path)
+    rows, _ = features.matched(path, ids, found.ids)
+    return found.features[rows].astype(np.float32)
 
 
-def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray) -> Dataset:
+def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray | EncodedPictures) -> Dataset:
     """Prepared pairs and a division of them, as methods train on them.
 
     Args:
       pairs: a prepared data set.
       split: which rows are what.
-      images: what networks read of the pictures, rows in the order of `pairs`.
+      images: what networks read of the pictures, rows in the order of `pairs`; or these (`pixels`).
 
     Returns:
       The data set; its texts are bags of words, or the archive's own features where it has no
@@ -264,13 +263,17 @@ def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray) -> Dataset
     texts = pairs.words
     if not texts.shape[1]:
         texts = pairs.arrays["text_features"].astype(np.float32)
-    inputs = {"image": np.asarray(images), "text": texts}
+    inputs = {"image": images, "text": texts}
     arrays = {**inputs, "labels": pairs.labels, "ids": np.array(pairs.ids)}
+    name = pairs.name
+    if isinstance(images, EncodedPictures):
+        name += f"-pixels-{images.shape[1]}"
+        arrays["image"] = np.array([pairs.pictures_sha256, images.described])
     arrays |= {part: getattr(split, part) for part in protocols.PARTS}
 
     def items(rows: np.ndarray) -> Items:
         return Items(
-            {name: array[rows] for name, array in inputs.items()},
+            {name: some_rows(array, rows) for name, array in inputs.items()},
             pairs.labels[rows],
             [pairs.texts[row] or pairs.ids[row] for row in rows],
             pairs.pictures.take(rows) if pairs.pictures is not None else None,
@@ -279,8 +282,9 @@ def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray) -> Dataset
     train, database = items(split.train), items(split.database)
     return Dataset(
         card={
-            "name": pairs.name,
+            "name": name,
             "version": pairs.version,
+            "image": said_of(images),
             "split": dict(split.card),
             "sizes": split.card["sizes"],
             "skipped": dict(pairs.metadata["skipped"]),

@@ -52,10 +52,11 @@ class Problem(NamedTuple):
 
 
 MISSING_PICTURES = "missing pictures"
+DAMAGED_PICTURES = "damaged pictures"
 MISSING_LABELS = "missing labels"
 NOT_FINITE = "not finite"
 UNMATCHED_IDS = "unmatched ids"
-REASONS = (MISSING_PICTURES, MISSING_LABELS, NOT_FINITE, UNMATCHED_IDS)
+REASONS = (MISSING_PICTURES, DAMAGED_PICTURES, MISSING_LABELS, NOT_FINITE, UNMATCHED_IDS)
 
 
 class Table(NamedTuple):
@@ -63,6 +64,7 @@ class Table(NamedTuple):
 
     Attributes:
       file: where the table lies.
+      where: file and line of each row, for messages.
       ids: n different names; the paths of the pictures where there is no column of ids.
       pictures: n files, or None; one that a problem names may not exist.
       picture_ids: their paths within the folder of pictures, or None.
@@ -74,6 +76,7 @@ class Table(NamedTuple):
     """
 
     file: pathlib.Path
+    where: list[str]
     ids: list[str]
     pictures: list[pathlib.Path] | None
     picture_ids: list[str] | None
@@ -123,7 +126,8 @@ def read_table(file: pathlib.Path, pictures: pathlib.Path | None = None) -> Tabl
         problems += _missing_labels(where, cells["labels"])
     parts = _parts(where, cells["split"]) if "split" in cells else {}
     within = _within(folder, found)
-    return Table(file, ids, found, within, cells.get("text"), labels, names, parts, problems)
+    texts = cells.get("text")
+    return Table(file, where, ids, found, within, texts, labels, names, parts, problems)
 
 
 def _within(folder: pathlib.Path, found: Sequence[pathlib.Path] | None) -> list[str] | None:
@@ -313,7 +317,8 @@ def read_triplet(folder: pathlib.Path, pictures: pathlib.Path | None = None) -> 
     if problems and len(problems[0].rows) == len(paths):
         found, problems = None, []
     marks = as_multi_hot(f"{folder / 'label.mat'}", np.asarray(matrix))
-    return Table(index, _unique(where, paths), found, within, texts, marks, None, {}, problems)
+    ids = _unique(where, paths)
+    return Table(index, where, ids, found, within, texts, marks, None, {}, problems)
 
 
 def _triplet_entry(file: pathlib.Path, kind: str) -> arrays.Stored | list[str]:

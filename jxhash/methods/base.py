@@ -198,6 +198,15 @@ class Optimizer:
         return optax.exponential_decay(self.learning_rate, steps, ratio)
 
 
+_MEND_IMAGES = "features are made of pictures by python -m jxhash.data.extract"
+
+
+def has_pictures(spec: Spec) -> bool:
+    """Whether the images of the training pairs are pictures, uint8 [height, width, 3]."""
+    shape, dtype = spec.inputs["pairs"]["image"]
+    return len(shape) == 3 and dtype == jnp.uint8
+
+
 def require_labels(spec: Spec, method: str) -> None:
     """Raises a UserError where a method learns from labels and the data has none."""
     if "labels" not in spec.inputs.get("pairs", {}):
@@ -214,11 +223,7 @@ def require_inputs(spec: Spec, source: str, *names: str) -> None:
         raise UserError(f"the method needs the source {source!r}; the data has {list(spec.inputs)}")
     missing = [name for name in names if name not in have]
     if missing:
-        mend = (
-            "; features are made of pictures by python -m jxhash.data.extract"
-            if "image" in missing
-            else ""
-        )
+        mend = f"; {_MEND_IMAGES}" if "image" in missing else ""
         raise UserError(
             f"the source {source!r} lacks {', '.join(missing)}; it has {', '.join(have)}{mend}"
         )
@@ -227,6 +232,11 @@ def require_inputs(spec: Spec, source: str, *names: str) -> None:
 def require_features(spec: Spec, method: str, *modalities: str) -> None:
     """Raises a UserError unless the training pairs bring a vector of features of each modality."""
     require_inputs(spec, "pairs", *modalities)
+    if "image" in modalities and has_pictures(spec):
+        raise UserError(
+            f"{method} reads one vector of features a row, and this data set's images are "
+            f"pictures; {_MEND_IMAGES}, or choose a method that learns from pixels (docs/data.md)"
+        )
     for modality in modalities:
         shape, _ = spec.inputs["pairs"][modality]
         if len(shape) != 1:

@@ -40,6 +40,7 @@ from jxhash.methods.base import (
     Update,
     consensus_update,
     descend,
+    has_pictures,
     init_buffered,
     read_rows,
     require_features,
@@ -100,13 +101,12 @@ class Settings:
 
 def _image_network(settings: Settings, bits: int, spec: Spec) -> HashMLP | PictureHash:
     shape, dtype = spec.inputs["pairs"]["image"]
-    are_pictures = len(shape) == 3 and dtype == jnp.uint8
-    if are_pictures != (settings.image_network != "mlp"):
+    if has_pictures(spec) != (settings.image_network != "mlp"):
         raise UserError(
             f"config key 'image_network' is {settings.image_network!r}, and the images are {dtype} "
             f"{shape}; 'mlp' reads features, {', '.join(encoders.NAMES)} read uint8 pictures"
         )
-    if not are_pictures:
+    if settings.image_network == "mlp":
         require_features(spec, "DCMH", "image")
         return HashMLP(bits, settings.image_hidden, settings.image_dropout, settings.hash_init)
     weights = pathlib.Path(settings.image_weights) if settings.image_weights else None

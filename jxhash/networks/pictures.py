@@ -7,11 +7,12 @@ unpacked.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
@@ -26,7 +27,8 @@ def open_rgb(picture: Picture) -> Image.Image:
         [height, width] (grey), [height, width, 3] (RGB) or [height, width, 4] (RGBA).
 
     Returns:
-      The picture in RGB; transparency shows white.
+      The picture in RGB, turned as its EXIF data say that the camera was held; transparency shows
+      white.
 
     Raises:
       ValueError: this is no picture, or a truncated one, or one with more pixels than
@@ -44,10 +46,18 @@ def _opened(picture: Picture) -> Image.Image:
         )
         _require_modest(opened)
         opened.load()
+        _turn(opened)
     # Each format has errors of its own for files that are cut, changed or of another kind.
     except Exception as error:
         raise ValueError(f"no picture that Pillow can read: {error}") from None
     return opened
+
+
+def _turn(opened: Image.Image) -> None:
+    # Broken EXIF data make no broken picture. Where Pillow fails to write them back without the
+    # orientation, the picture is turned by then.
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(opened, in_place=True)
 
 
 def _require_modest(opened: Image.Image) -> None:

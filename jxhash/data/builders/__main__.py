@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from jxhash.data import builders
-from jxhash.errors import UserError
+from jxhash.errors import as_exit_code
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -30,17 +30,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Builds data sets; returns the exit code."""
+def main(arguments: Sequence[str]) -> None:
+    """Builds data sets."""
     settings = parse(arguments)
-    try:
+    with as_exit_code():
         for name in settings.names:
             print(builders.prepare(name, settings.data_dir, settings.manual_dir))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])
