@@ -10,10 +10,11 @@ import pathlib
 import numpy as np
 
 from jxhash.data.dataset import MODALITIES, Dataset, Items, both_directions, content_hash
+from jxhash.data.tables import read_text
 from jxhash.errors import UserError
 
 FILES = ("raw_features.mat", "trainset_txt_img_cat.list", "testset_txt_img_cat.list")
-_NUM_CLASSES = 10
+NUM_CLASSES = 10
 _HELD_OUT = 200
 _HELD_OUT_SEED = 2010
 
@@ -131,12 +132,12 @@ def _read_features(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _read_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     require_file(path)
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
     for number, row in enumerate(rows, start=1):
-        if len(row) != 3 or not row[2].isdigit() or not 1 <= int(row[2]) <= _NUM_CLASSES:
+        if len(row) != 3 or not row[2].isdigit() or not 1 <= int(row[2]) <= NUM_CLASSES:
             raise UserError(f"{path}, line {number}: expected text id, image id, class 1 to 10")
     classes = np.array([int(row[2]) - 1 for row in rows], int)
-    return np.eye(_NUM_CLASSES, dtype=np.uint8)[classes], np.array([row[:2] for row in rows])
+    return np.eye(NUM_CLASSES, dtype=np.uint8)[classes], np.array([row[:2] for row in rows])
 
 
 def require_file(path: pathlib.Path) -> None:

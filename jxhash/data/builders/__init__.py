@@ -79,6 +79,11 @@ def prepare(
     """
     import tensorflow_datasets as tfds
 
+    data_dir = pathlib.Path(data_dir).expanduser()
+    if manual_dir is not None:
+        manual_dir = pathlib.Path(manual_dir).expanduser()
+        if not manual_dir.is_dir():  # or all archives would be downloaded, for hours
+            raise UserError(f"there is no folder {manual_dir}; put the archives at hand there")
     builder_class, config = resolve(name)
     builder = builder_class(config=config, data_dir=data_dir)
     options = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
