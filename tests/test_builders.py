@@ -668,6 +668,18 @@ def test_wrong_wikipedia_is_named(tmp_path, file, content, message):
         build(wikipedia.WikipediaCrossModal, WIKI, tmp_path)
 
 
+def test_features_that_lie_are_refused_before_scipy_reads_them(tmp_path):
+    manual = tmp_path / "manual"
+    write_wikipedia(manual)
+    file = manual / "wikipedia_dataset/raw_features.mat"
+    content = bytearray(file.read_bytes())
+    place = content.index(b"I_tr") + 4
+    content[place : place + 4] = (77).to_bytes(4, "little")  # a type that there is not
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"raw_features\.mat cannot be read .*the type 77"):
+        build(wikipedia.WikipediaCrossModal, WIKI, tmp_path)
+
+
 def test_a_damaged_list_in_a_zip_file_is_named(tmp_path):
     manual = tmp_path / "manual"
     write_wikipedia(manual)
@@ -827,6 +839,9 @@ def test_the_command_line(tmp_path, capsys):
     path = pathlib.Path(capsys.readouterr().out.split("\n")[-2])
     assert path == tmp_path / "out/wikipedia_cross_modal/features-skipping/1.0.0"
     assert len(prepared.open_pairs(path).ids) == 5
+    (tmp_path / "file").write_bytes(b"")
+    assert command.main(["mirflickr25k", f"--data_dir={tmp_path / 'file'}", options[1]]) == 2
+    assert "jxhash: mirflickr25k cannot be written to" in capsys.readouterr().err
     wrong = f"--manual_dir={tmp_path / 'manul'}"
     assert command.main(["mirflickr25k", options[0], wrong]) == 2
     assert "there is no folder" in capsys.readouterr().err

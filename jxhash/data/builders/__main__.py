@@ -37,8 +37,11 @@ def main(arguments: Sequence[str]) -> int:
         for name in settings.names:
             print(builders.prepare(name, settings.data_dir, settings.manual_dir))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"jxhash: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("jxhash: stopped; the same command begins again", file=sys.stderr)
+        return 130
     return 0
 
 
