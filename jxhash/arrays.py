@@ -329,6 +329,8 @@ def _npy_entry(path: pathlib.Path, offset: int, size: int | None = None) -> Entr
         file.seek(offset)
         shape, fortran, dtype = _npy_header(file)
         offset = file.tell()
+    if dtype.hasobject:  # whose size in the file it does not tell
+        return Entry(shape, lambda: _require_numbers(str(path), dtype))
     num_bytes = math.prod(shape) * dtype.itemsize
     end = path.stat().st_size if size is None else offset + size
     if offset + num_bytes > end:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 PREEMPTED = 143  # what a shell reports of a process that SIGTERM ended
+INTERRUPTED = 130  # the same of Ctrl-C
 START_AGAIN = 75  # "temporary failure" of sysexits.h
 
 
@@ -31,6 +32,9 @@ def as_exit_code() -> Iterator[None]:
     """Around a command: prints one of these errors in a line, and leaves with its exit code."""
     try:
         yield
+    except KeyboardInterrupt:
+        print("jxhash: stopped; give the same command again", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except tuple(_CODES) as error:
         print(f"jxhash: {error}", file=sys.stderr, flush=True)
         sys.exit(next(code for kind, code in _CODES.items() if isinstance(error, kind)))

@@ -7,11 +7,10 @@ element is of a known type, lies within the one around it, and is as long as the
 
 import math
 import os
-import pathlib
 import struct
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
@@ -43,24 +42,34 @@ def check(path: str | os.PathLike, name: str) -> None:
     Raises:
       ValueError: the variable is damaged, or holds something else.
     """
-    size = pathlib.Path(path).stat().st_size
     with open(path, "rb") as file:
-        header = file.read(_HEADER)
-        if header[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
-            return
-        order = "<" if header[126:] == b"IM" else ">"
-        place = _HEADER
-        while place + 8 <= size:
+        check_content(file, name)
+
+
+def check_content(file: BinaryIO, name: str) -> None:
+    """Checks all variables of a name, as `check` does, in a file that is open.
+
+    Raises:
+      ValueError: the variable is damaged, or holds something else.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    header = file.read(_HEADER)
+    if header[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
+        return
+    order = "<" if header[126:] == b"IM" else ">"
+    place = _HEADER
+    while place + 8 <= size:
+        file.seek(place)
+        kind, length = struct.unpack(f"{order}II", file.read(8))
+        if place + 8 + length > size:
+            raise ValueError("it is cut")
+        if kind == _COMPRESSED:
+            _Walk(_inflated(file.read, length), order).variable(name.encode())
+        else:
             file.seek(place)
-            kind, length = struct.unpack(f"{order}II", file.read(8))
-            if place + 8 + length > size:
-                raise ValueError("it is cut")
-            if kind == _COMPRESSED:
-                _Walk(_inflated(file.read, length), order).variable(name.encode())
-            else:
-                file.seek(place)
-                _Walk(file.read, order).variable(name.encode())
-            place += 8 + length
+            _Walk(file.read, order).variable(name.encode())
+        place += 8 + length
 
 
 def _inflated(read: Callable[[int], bytes], length: int) -> Callable[[int], bytes]:

@@ -213,6 +213,25 @@ def test_damaged_zip_files_are_named(tmp_path):
     assert not list((tmp_path / "prepared/mirflickr25k").glob("small/*"))
 
 
+def test_a_zip_file_may_be_unpacked_into_a_folder_of_its_name(tmp_path):
+    write_mirflickr(tmp_path / "manual/mirflickr25k")
+    (tmp_path / "manual/mirflickr25k/mirflickr25k_annotations_v080").rename(
+        tmp_path / "manual/mirflickr25k_annotations_v080"
+    )
+    pairs = build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
+    assert list(pairs.pictures) == [picture(n) for n in (1, 2, 3, 6, 8)]
+
+
+def test_the_home_folder_has_a_short_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_wikipedia(tmp_path / "manual")
+    path = builders.prepare("wikipedia_cross_modal/features", "~/prepared", "~/manual")
+    assert path == tmp_path / "prepared/wikipedia_cross_modal/features/1.0.0"
+    assert not (tmp_path / "~").exists()
+    assert len(data.load("wikipedia_cross_modal/features:archive", "~/prepared").trained) == 3
+
+
 def test_a_picture_that_is_there_twice_is_named(tmp_path):
     write_pascal(tmp_path / "manual")
     pairs = [base.Pair("a.jpg", [], []), base.Pair("b.jpg", [], []), base.Pair("a.jpg", [], [])]
@@ -258,7 +277,7 @@ def test_archives_that_have_an_address_are_downloaded(tmp_path, monkeypatch):
 
 
 def test_dead_addresses_are_named(tmp_path, monkeypatch):
-    message = r"mirflickr25k.zip cannot be downloaded .*404.* get mirflickr25k.zip or mirflickr by"
+    message = r"mirflickr25k.zip cannot be downloaded .*404.* get mirflickr25k.zip or mirf"
     with served(tmp_path / "nothing") as address:
         monkeypatch.setattr(mirflickr25k, "_URL", address)
         with pytest.raises(UserError, match=message):
@@ -304,6 +323,26 @@ def test_nuswide_is_built(tmp_path):
     assert pairs.metadata["vocabulary"] == ["sun", "tree", "red"]
     assert pairs.words.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0], [1, 0, 0], [1, 1, 0]]
     assert pairs.texts == ["sun\nred", "red", "", "näive\nsun", "sun\ntree"]
+    assert pairs.pictures[3] == picture(4, "PNG")
+
+
+@pytest.mark.parametrize("layout", ["zip", "flat zip", "folder in folder"])
+def test_nuswide_pictures_lie_as_they_are_given(tmp_path, layout):
+    """With a blank line behind the list, and paths as on the authors' machine."""
+    manual = tmp_path / "manual"
+    write_nuswide(manual)
+    if layout == "zip":
+        zip_folder(manual / "Flickr", manual / "Flickr.zip")
+    elif layout == "flat zip":
+        shutil.make_archive(manual / "Flickr", "zip", manual / "Flickr")
+        shutil.rmtree(manual / "Flickr")
+    else:
+        (manual / "Flickr").rename(manual / "inner")
+        (manual / "inner").rename((manual / "Flickr").mkdir() or manual / "Flickr/Flickr")
+    names = "".join(f"C:\\ImageData\\Flickr\\{file}\n" for file in NUS_FILES)
+    write(manual, {"ImageList/Imagelist.txt": f"{names}\n"})
+    pairs = build(nuswide.Nuswide, NUS, tmp_path)
+    assert pairs.ids[1] == "actor/0001_901.jpg"
     assert pairs.pictures[3] == picture(4, "PNG")
 
 
@@ -361,7 +400,7 @@ def coco_parts():
     for part, numbers in (("train2014", (30, 9)), ("val2014", (42, 11))):
         images = [{"id": n, "file_name": f"COCO_{part}_{n:012}.jpg", "height": 12} for n in numbers]
         captions = [
-            {"id": 100 * n + k, "image_id": n, "caption": f"A dog, number {n} "}
+            {"id": 100 * n + k, "image_id": n, "caption": f"A dog,\n\nnumber {n} "}
             for k in range(2)
             for n in numbers
         ]
@@ -613,6 +652,8 @@ def test_wikipedia_is_built(tmp_path, zipped):
         ("texts/text-5.xml", None, r"testset.*line 2: .*text-5.xml is missing.*-skipping"),
         ("testset_txt_img_cat.list", "a\t../b\t1\nc\td\t2\n", "line 1: .*no file names"),
         ("testset_txt_img_cat.list", "a\tb\t1\n", "do not belong together"),
+        ("testset_txt_img_cat.list", b"a\tb\t1\na\t\xe9\t2\n", "list, line 2: not in UTF-8"),
+        ("categories.list", "art\nbiology\n", "categories.list has 2 classes, not 10"),
         (
             "images/class1/image1.jpg",
             picture(1)[:300],
@@ -627,6 +668,29 @@ def test_wrong_wikipedia_is_named(tmp_path, file, content, message):
     if content is not None:
         write(folder, {file: content})
     with pytest.raises(UserError, match=message):
+        build(wikipedia.WikipediaCrossModal, WIKI, tmp_path)
+
+
+def test_features_that_lie_are_refused_before_scipy_reads_them(tmp_path):
+    manual = tmp_path / "manual"
+    write_wikipedia(manual)
+    file = manual / "wikipedia_dataset/raw_features.mat"
+    content = bytearray(file.read_bytes())
+    place = content.index(b"I_tr") + 4
+    content[place : place + 4] = (77).to_bytes(4, "little")  # a type that there is not
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"raw_features\.mat cannot be read .*the type 77"):
+        build(wikipedia.WikipediaCrossModal, WIKI, tmp_path)
+
+
+def test_a_damaged_list_in_a_zip_file_is_named(tmp_path):
+    manual = tmp_path / "manual"
+    write_wikipedia(manual)
+    zip_folder(manual / "wikipedia_dataset", manual / "wikipedia_dataset.zip")
+    whole = (manual / "wikipedia_dataset.zip").read_bytes()
+    changed = whole.replace(b"text-4\timage4\t4", b"text-4\timage9\t4")  # its sum is wrong
+    (manual / "wikipedia_dataset.zip").write_bytes(changed)
+    with pytest.raises(UserError, match=r"testset_txt_img_cat\.list cannot be read .*CRC"):
         build(wikipedia.WikipediaCrossModal, WIKI, tmp_path)
 
 
@@ -697,6 +761,16 @@ def test_flickr30k_is_built_without_labels(tmp_path):
     split = protocols.divide(np.arange(2), protocols.Sizes(1, None), seed=0)
     with pytest.raises(UserError, match="has no labels"):
         prepared.dataset(pairs, split, np.zeros((2, 3), np.float32))
+
+
+def test_flickr30k_pictures_may_be_a_tar_file(tmp_path):
+    manual = tmp_path / "manual"
+    write_flickr(manual)
+    with tarfile.open(manual / "flickr30k-images.tar", "w") as archive:
+        archive.add(manual / "flickr30k-images", "flickr30k-images")
+    shutil.rmtree(manual / "flickr30k-images")
+    pairs = build(flickr30k.Flickr30k, FLICKR, tmp_path)
+    assert list(pairs.pictures) == [picture(77), picture(5)]
 
 
 @pytest.mark.parametrize(
@@ -801,17 +875,61 @@ def test_the_command_line(tmp_path, capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         command.main(["flickr30k", *options])
     assert "jxhash: flickr30k needs flickr30k or flickr30k.tar.gz" in capsys.readouterr().err
+    (tmp_path / "file").write_bytes(b"")
+    wrong = f"--manual_dir={tmp_path / 'manul'}"
+    for arguments, says in (
+        (["mirflickr25k", f"--data_dir={tmp_path / 'file'}", options[1]], "cannot be written to"),
+        (["mirflickr25k", options[0], wrong], "there is no folder"),
+    ):
+        with pytest.raises(SystemExit, match=r"^2$"):
+            command.main(arguments)
+        assert says in capsys.readouterr().err
 
 
-def test_names_that_cannot_be_loaded(tmp_path):
+def test_a_prepared_set_is_divided_before_its_features_are_read(tmp_path, monkeypatch):
+    write_mirflickr(tmp_path / "manual")
+    build(mirflickr25k.Mirflickr25k, MIR, tmp_path)
+    folder = tmp_path / "prepared"
+    (folder / "mirflickr25k/small").rename(folder / "mirflickr25k/pairs")
+    for name, message in (
+        ("mirflickr25k:dcmh", "divides 20,015 pairs of .* but there are 5"),
+        ("mirflickr25k:none", "unknown protocol 'none'; .* or folder of indices"),
+        ("mirflickr25k:archive:1", "does not divide its pairs"),
+    ):
+        with pytest.raises(UserError, match=message):
+            data.load(name, folder)
+    features = np.arange(10, dtype=np.float32).reshape(5, 2)
+    np.savez(
+        folder / "mirflickr25k/pairs/1.0.0/image_features",
+        ids=ids(1, 2, 3, 6, 8),
+        features=features,
+    )
+    lists = {"query": [2], "train": [4, 3]}
+    scipy.io.savemat(tmp_path / "split.mat", lists)
+    monkeypatch.chdir(tmp_path)
+    dataset = data.load("mirflickr25k:split.mat", "prepared")
+    assert dataset.card["sizes"] == {"query": 1, "database": 4, "train": 2, "validation": 0}
+    np.testing.assert_array_equal(dataset.tasks[0].query.inputs["image"], features[1:2])
+    dataset = data.load("mirflickr25k:split.mat:0", folder)
+    np.testing.assert_array_equal(dataset.tasks[0].query.inputs["image"], features[2:3])
+
+
+def test_names_that_cannot_be_loaded(tmp_path, monkeypatch):
     for name, message in (
         ("mirflick:dcmh", "no builder is called 'mirflick'"),
         ("mirflickr25k/pair:dcmh", "no config 'pair'; there are pairs, tags, labelled, pairs-s"),
         ("mirflickr25k:dcmh", r"holds no prepared data set; build it with `python -m"),
-        ("mirflickr25k:dcmh:x", "the seed in"),
+        ("mirflickr25k:dcmh:x", "a protocol and a seed"),
+        ("mirflickr25k:dcmh:0:1", "a protocol and a seed"),
+        ("mirflickr25k", "name a protocol after 'mirflickr25k', as in"),
+        ("nuswide/tc21", "name a protocol after 'nuswide/tc21', as in"),
+        ("mirflick", r"unknown data set .* with a protocol after it.*mirflickr25k, mscoco2014"),
     ):
         with pytest.raises(UserError, match=message):
             data.load(name, tmp_path)
+    monkeypatch.delenv("JXHASH_DATA_DIR", raising=False)
+    with pytest.raises(UserError, match=r"prepared data set: give the folder .*--data_dir"):
+        data.load("mirflickr25k:dcmh")
     with pytest.raises(UserError, match="is no prepared data set"):
         prepared.open_pairs(tmp_path)
 

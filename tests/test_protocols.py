@@ -113,7 +113,7 @@ def write_lists(path, lists, spelling="{}"):
 @pytest.mark.parametrize("spelling", ["{}", "{}_index", "idx{}"])
 def test_authors_lists_are_read(tmp_path, file, spelling):
     path = write_lists(tmp_path / file, LISTS, spelling)
-    split = protocols.read(path, 6)
+    split = protocols.read(path, 6, first=0)
     assert as_sets(split) == {part: set(rows) for part, rows in LISTS.items()}
     assert split.card["file"] == file
     renamed = write_lists(
@@ -125,10 +125,25 @@ def test_authors_lists_are_read(tmp_path, file, spelling):
 
 def test_what_lists_leave_out_is_the_rest(tmp_path):
     path = write_lists(tmp_path / "split.mat", {"test": [[1], [2]]})
-    split = protocols.read(path, 4, first=1)
+    split = protocols.read(path, 4)  # MATLAB counts from 1
     assert split.query.tolist() == [0, 1]
     assert split.database.tolist() == split.train.tolist() == [2, 3]
     assert split.validation.size == 0
+    assert split.card["first"] == 1
+    path = write_lists(tmp_path / "zero.mat", {"test": [0, 2]})
+    with pytest.raises(UserError, match=r"entry 0: 0 is not in 1 to 4 \(give first=0"):
+        protocols.read(path, 4)
+
+
+def test_lists_of_matlab_7_are_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "split.mat", "w", userblock_size=512) as file:
+        file["indexTest"] = np.array([[2.0], [1.0]])
+        file["indexTrain"] = np.array([[4.0]])
+    with open(tmp_path / "split.mat", "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(512))
+    split = protocols.read(tmp_path / "split.mat", 4)
+    assert (split.query.tolist(), split.train.tolist()) == ([0, 1], [3])
 
 
 @pytest.mark.parametrize(
@@ -163,10 +178,10 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"cut\.mat cannot be read"):
         protocols.read(tmp_path / "cut.mat", 6)
     (tmp_path / "lists.csv").write_text("1\n")
-    with pytest.raises(UserError, match=r"read from \.npz or \.mat"):
+    with pytest.raises(UserError, match=r"lists\.csv is none of \.npy, \.npz, \.mat"):
         protocols.read(tmp_path / "lists.csv", 6)
     np.savez(tmp_path / "pickled.npz", query=np.array([1, "a", None], object))
-    with pytest.raises(UserError, match=r"pickled\.npz cannot be read"):
+    with pytest.raises(UserError, match=r"pickled\.npz holds Python objects"):
         protocols.read(tmp_path / "pickled.npz", 6)
     folder = tmp_path / "lists"
     folder.mkdir()
@@ -182,5 +197,5 @@ def test_a_file_too_large_for_a_list_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(path, query=np.zeros(100_000, np.int64))
     monkeypatch.setattr(protocols, "_MAX_BYTES", 10_000)
     assert path.stat().st_size < 10_000
-    with pytest.raises(UserError, match=r"bomb\.npz is larger than 10,000 bytes"):
+    with pytest.raises(UserError, match=r"bomb\.npz, query is larger than 10,000 bytes"):
         protocols.read(path, 6)

@@ -613,6 +613,33 @@ def test_json_lines_that_are_wrong(line, tmp_path):
         load(tmp_path)
 
 
+def test_nought_and_false_are_labels(tmp_path):
+    lines = [
+        json.dumps({"id": n, "text": "a", "label": one}) for n, one in enumerate((0, 1, False))
+    ]
+    (tmp_path / "table.jsonl").write_text(
+        "\n".join([*lines, '{"id": 3, "text": "a", "label": null}'])
+    )
+    table = tables.read_table(tmp_path / "table.jsonl")
+    assert table.label_names == ["0", "1", "False"]
+    assert [problem.rows.tolist() for problem in table.problems] == [[3]]
+
+
+def test_a_triplet_of_other_lengths(tmp_path):
+    scipy.io.savemat(tmp_path / "index.mat", {"index": [f"im{row}.jpg" for row in range(ROWS)]})
+    scipy.io.savemat(tmp_path / "label.mat", {"category": LABELS[:7]})
+    (tmp_path / "caption.txt").write_text("a\n" * ROWS)
+    with pytest.raises(UserError, match=r"60 rows in index\.mat, 60 in .*, 7 x 4 in label\.mat"):
+        load(tmp_path)
+
+
+def test_python_objects_are_named_as_such(tmp_path):
+    objects = np.array([None] * ROWS)
+    np.savez(tmp_path / "a.npz", image=FEATURES, text=objects, labels=LABELS)
+    with pytest.raises(UserError, match=r"a\.npz holds Python objects"):
+        load(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [

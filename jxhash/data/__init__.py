@@ -6,7 +6,7 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from jxhash.data import embedded, files, prepared, wikipedia
+from jxhash.data import builders, embedded, files, prepared, wikipedia
 from jxhash.data.dataset import Dataset, Items, Task
 from jxhash.errors import UserError
 
@@ -54,7 +54,11 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
         return _EMBEDDED[name]()
     if name in _FROM_FILES:
         folder, loader = _FROM_FILES[name]
-        return loader(_root(name, folder, data_dir) / folder)
+        otherwise = (
+            f"the data set {name!r} does not come with the package: put its files into a folder "
+            f"{folder!r} and give the folder around it"
+        )
+        return loader(_root(data_dir, otherwise) / folder)
     path = pathlib.Path(name).expanduser()
     if path.exists():
         return files.load(path)
@@ -65,12 +69,16 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     if path.exists():
         return files.load(path, size)
     if ":" in plain:
-        return prepared.load(plain, _root(name, plain.partition(":")[0], data_dir), size)
+        otherwise = f"{name!r} is a prepared data set: give the folder that it was prepared in"
+        return prepared.load(plain, _root(data_dir, otherwise), size)
+    if plain.partition("/")[0] in builders.names():
+        raise UserError(f"name a protocol after {name!r}, as in 'mirflickr25k:dcmh' (docs/data.md)")
     if len(path.parts) > 1:
         raise UserError(f"there is no file or folder {plain}")
     raise UserError(
-        f"unknown data set {name!r}; known are {', '.join(names())}, and the path of a file or "
-        "folder; pictures themselves are NAME-pixels-SIZE"
+        f"unknown data set {name!r}; known are {', '.join(names())}, the path of a file or folder, "
+        f"and with a protocol after it, as in 'mirflickr25k:dcmh', {', '.join(builders.names())}; "
+        "pictures themselves are NAME-pixels-SIZE"
     )
 
 
@@ -80,11 +88,8 @@ def _without_size(name: str) -> tuple[str, int | None]:
     return (match[1] + (match[3] or ""), int(match[2])) if match else (name, None)
 
 
-def _root(name: str, folder: str, data_dir: str | os.PathLike | None) -> pathlib.Path:
+def _root(data_dir: str | os.PathLike | None, otherwise: str) -> pathlib.Path:
     root = data_dir or os.environ.get("JXHASH_DATA_DIR")
     if not root:
-        raise UserError(
-            f"the data set {name!r} does not come with the package: put its files into a folder "
-            f"{folder!r} and give the folder around it with --data_dir or JXHASH_DATA_DIR"
-        )
-    return pathlib.Path(root)
+        raise UserError(f"{otherwise} with --data_dir or JXHASH_DATA_DIR")
+    return pathlib.Path(root).expanduser()

@@ -163,7 +163,9 @@ def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dat
 
     Args:
       name: data set, protocol and seed: "mirflickr25k:dcmh", "nuswide/tc10:djsrh:1" with a config
-        and a seed (else 0). The protocol "archive" is the archive's own division.
+        and a seed (else 0). The protocol "archive" is the archive's own division. Instead of a
+        protocol, a file of indices: "mirflickr25k:split.mat", or "mirflickr25k:split.mat:0" with
+        the number of the first row (see `protocols.read`).
       data_dir: the folder that data sets were prepared in. Features of the pictures are read from
         `image_features.npz` in the folder of the prepared data set, where the archive does not
         bring any (see `read_features`).
@@ -174,9 +176,7 @@ def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dat
       UserError: a part of the name is unknown, the data set is not prepared, features are missing
         or belong to other pairs, or pictures are asked for that were not built.
     """
-    data, protocol, seed = (*name.split(":"), "0")[:3]
-    if not re.fullmatch("[0-9]{1,9}", seed):
-        raise UserError(f"the seed in {name!r} is no number from 0 to 999999999")
+    data, protocol, number = _parts_of(name)
     _, config = builders.resolve(data)
     folder = pathlib.Path(data_dir) / data.partition("/")[0] / config.name
     versions = sorted(folder.glob("*/dataset_info.json"))
@@ -186,20 +186,40 @@ def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dat
             f"`python -m jxhash.data.builders {data} --data_dir={data_dir}`"
         )
     pairs = open_pairs(versions[-1].parent)
+    split = division(pairs, protocol, number)
     if size is not None:
         images = pixels(pairs, size)
     elif "image_features" in pairs.arrays:
         images = pairs.arrays["image_features"].astype(np.float32)
     else:
         images = read_features(versions[-1].parent / FEATURES, pairs.ids)
-    return dataset(pairs, division(pairs, protocol, int(seed)), images)
+    return dataset(pairs, split, images)
 
 
-def division(pairs: Pairs, protocol: str, seed: int = 0) -> protocols.Split:
-    """Divides prepared pairs by a protocol's name."""
+def _parts_of(name: str) -> tuple[str, str, int | None]:
+    data, protocol, *others = name.split(":")
+    if len(others) > 1 or not all(re.fullmatch("[0-9]{1,9}", part) for part in others):
+        raise UserError(
+            f"{name!r} is not a data set, a protocol and a seed (0 to 999999999), as in "
+            "'mirflickr25k:dcmh:1'"
+        )
+    return data, protocol, int(others[0]) if others else None
+
+
+def division(pairs: Pairs, protocol: str, number: int | None = None) -> protocols.Split:
+    """Divides prepared pairs.
+
+    Args:
+      pairs: a prepared data set.
+      protocol: its name, or the path of a file or folder of indices.
+      number: the seed of a protocol, by default 0; how a file calls the first row.
+    """
+    path = pathlib.Path(protocol).expanduser()
+    if protocol not in ("archive", *protocols.names()) and path.exists():
+        return protocols.read(path, len(pairs.ids), first=number)
     if protocol != "archive":
         tagged = pairs.words.any(axis=1)
-        return protocols.draw(protocol, pairs.name, len(pairs.ids), seed, tagged=tagged)
+        return protocols.draw(protocol, pairs.name, len(pairs.ids), number or 0, tagged=tagged)
     parts = {part: np.flatnonzero(pairs.parts == part) for part in ("train", "test")}
     if not all(map(len, parts.values())):
         raise UserError(f"the archive of {pairs.name} does not divide its pairs; name a protocol")

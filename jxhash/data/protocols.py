@@ -10,13 +10,14 @@ import math
 import os
 import pathlib
 import re
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from jxhash import arrays
 from jxhash.data.dataset import content_hash
+from jxhash.data.tables import read_text
 from jxhash.errors import UserError
 
 PARTS = ("query", "database", "train", "validation")
@@ -168,7 +169,10 @@ def draw(
 
 def _sizes(name: str, data: str) -> Sizes:
     if name not in PROTOCOLS:
-        raise UserError(f"unknown protocol {name!r}; known are {', '.join(names())}")
+        raise UserError(
+            f"unknown protocol {name!r}; known are {', '.join(names())}, and a file or folder of "
+            "indices"
+        )
     known = PROTOCOLS[name]
     whole = data.removesuffix("-skipping").removesuffix("-tags")
     sizes = known.get(whole) or known.get(whole.partition("/")[0])
@@ -209,16 +213,17 @@ def divide(
     return _split(parts, {**(card or {}), "seed": seed})
 
 
-def read(path: str | os.PathLike, num_rows: int, *, first: int = 0) -> Split:
+def read(path: str | os.PathLike, num_rows: int, *, first: int | None = None) -> Split:
     """Reads a division from an authors' files.
 
     Args:
-      path: an .npz or MATLAB 5 .mat file with an array a part, whose name holds one of "query" or
+      path: an .npz, .mat or .h5 file with an array a part, whose name holds one of "query" or
         "test", "database", "retrieval" or "db", "train", and "val"; or a folder with a file a part
         (.npy, or .txt with a number a line). The database is all but the queries where it is not
         given, training pairs are the database.
       num_rows: the pairs of the data set.
-      first: how the file calls the first row: 0, or 1 in MATLAB's files.
+      first: how the file calls the first row; by default 1 in a .mat file, as MATLAB counts, and
+        0 in all others.
 
     Returns:
       The division, checked.
@@ -228,11 +233,10 @@ def read(path: str | os.PathLike, num_rows: int, *, first: int = 0) -> Split:
         queries that are also in the database or trained on.
     """
     path = pathlib.Path(path)
-    lists = {}
-    for name, (where, array) in _read_arrays(path).items():
-        part = _part(name)
-        if part is None:
-            continue
+    if first is None:
+        first = int(path.suffix.lower() == ".mat")
+    lists: dict[str, np.ndarray] = {}
+    for part, where, array in _lists_in(path):
         if part in lists:
             raise UserError(f"{where}: two arrays are called as if they were {part} indices")
         lists[part] = _checked(where, array, num_rows, first)
@@ -270,25 +274,34 @@ def _part(name: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _read_arrays(path: pathlib.Path) -> dict[str, tuple[str, np.ndarray]]:
-    """Name -> where it stands, and the array."""
+def _lists_in(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Part, where it stands, and the numbers, of all that is named like a part."""
+    if not path.exists():
+        raise UserError(f"{path} is missing; give a file or folder of indices")
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in (".npy", ".txt"))
-        return {file.stem: (str(file), _read_list(file)) for file in files}
-    arrays = _read_named(path)
-    return {name: (f"{path}, {name}", array) for name, array in arrays.items()}
+        for file in sorted(path.iterdir()):
+            part = _part(file.stem)
+            if part and file.suffix == ".txt":
+                yield part, str(file), _read_list(file)
+            if part and file.suffix == ".npy":
+                yield part, str(file), _opened(str(file), arrays.open_file(file)[arrays.ONLY])
+        return
+    for name, entry in arrays.open_file(path).items():
+        part = _part(name)
+        if part:
+            yield part, f"{path}, {name}", _opened(f"{path}, {name}", entry)
+
+
+def _opened(where: str, entry: arrays.Entry) -> np.ndarray:
+    _check_size(8 * math.prod(entry.shape), where)
+    found = entry.open()
+    return np.array(found) if isinstance(found, list) else np.asarray(found.rows)
 
 
 def _read_list(path: pathlib.Path) -> np.ndarray:
-    _check_size(path.stat().st_size, path)
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path} cannot be read ({error})") from error
+    _check_size(path.stat().st_size, str(path))
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         if not re.fullmatch(r"\s*[0-9]{1,15}\s*", line):
@@ -297,38 +310,9 @@ def _read_list(path: pathlib.Path) -> np.ndarray:
     return np.array(rows, np.int64)
 
 
-def _read_named(path: pathlib.Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise UserError(f"{path} is missing; give a file or folder of indices")
-    _check_size(path.stat().st_size, path)
-    try:
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                _check_size(sum(entry.file_size for entry in archive.infolist()), path)
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
-        if path.suffix == ".mat":
-            return _read_matlab(path)
-    except UserError:
-        raise
-    # A cut or foreign file shows as whatever the reader happens to raise.
-    except Exception as error:
-        raise UserError(f"{path} cannot be read ({error})") from error
-    raise UserError(f"{path}: indices are read from .npz or .mat, or a folder of .npy or .txt")
-
-
-def _read_matlab(path: pathlib.Path) -> dict[str, np.ndarray]:
-    import scipy.io
-
-    found = {name: shape for name, shape, _ in scipy.io.whosmat(path) if _part(name)}
-    _check_size(sum(8 * math.prod(shape) for shape in found.values()), path)
-    arrays = scipy.io.loadmat(path, variable_names=list(found))
-    return {name: arrays[name] for name in found}
-
-
-def _check_size(size: int, path: pathlib.Path) -> None:
+def _check_size(size: int, where: str) -> None:
     if size > _MAX_BYTES:
-        raise UserError(f"{path} is larger than {_MAX_BYTES:,} bytes; it is no list of indices")
+        raise UserError(f"{where} is larger than {_MAX_BYTES:,} bytes; it is no list of indices")
 
 
 def _checked(where: str, array: np.ndarray, num_rows: int, first: int) -> np.ndarray:
@@ -343,7 +327,7 @@ def _checked(where: str, array: np.ndarray, num_rows: int, first: int) -> np.nda
         raise UserError(f"{where}: holds numbers that are not whole")
     bad = np.flatnonzero((flat < first) | (flat >= num_rows + first))
     if bad.size:
-        hint = " (give first=1 where rows are counted from 1)" if first == 0 else ""
+        hint = f" (give first={1 - first} where rows are counted from {1 - first})"
         raise UserError(
             f"{where}, entry {bad[0]}: {flat[bad[0]]} is not in {first} to {num_rows - 1 + first}"
             f"{hint}"

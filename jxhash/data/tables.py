@@ -9,6 +9,8 @@ import io
 import json
 import os
 import pathlib
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -134,16 +136,16 @@ def _within(folder: pathlib.Path, found: Sequence[pathlib.Path] | None) -> list[
     return found and [path.relative_to(folder).as_posix() for path in found]
 
 
-def read_text(file: pathlib.Path) -> str:
-    """Reads a file in UTF-8.
+def read_text(file: pathlib.Path | zipfile.Path) -> str:
+    """Reads a file in UTF-8; the file may be in a zip file (`zipfile.Path`).
 
     Raises:
       UserError: it cannot be read, or is in another encoding; the line is named.
     """
     try:
         content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror})") from error
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{file} cannot be read ({error})") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -200,7 +202,8 @@ def _cell(
 ) -> str | list[str]:
     value = row.get(column)
     if field == "labels":
-        entries = value if isinstance(value, list) else str(value or "").split(_SEPARATOR)
+        value = "" if value is None else value  # 0 and False are labels
+        entries = value if isinstance(value, list) else str(value).split(_SEPARATOR)
         return [str(entry).strip() for entry in entries if str(entry).strip()]
     if isinstance(value, list) and field == "text":
         value = " ".join(map(str, value))
@@ -304,12 +307,12 @@ def read_triplet(folder: pathlib.Path, pictures: pathlib.Path | None = None) -> 
     labels = _triplet_entry(folder / "label.mat", "label")
     if not isinstance(paths, list) or not isinstance(texts, list) or isinstance(labels, list):
         raise UserError(f"{folder}: index and caption hold texts, label.mat a matrix; they do not")
-    matrix = labels.along(0 if labels.shape[0] == len(paths) else len(labels.shape) - 1)
-    if {len(paths), len(texts), len(matrix)} != {len(paths)}:
+    if len(texts) != len(paths) or len(paths) not in labels.shape[:1] + labels.shape[-1:]:
         raise UserError(
             f"{folder}: {len(paths)} rows in index.mat, {len(texts)} in the captions, "
-            f"{len(matrix)} in label.mat; they do not belong together"
+            f"{' x '.join(map(str, labels.shape))} in label.mat; they do not belong together"
         )
+    matrix = labels.along(0 if labels.shape[0] == len(paths) else len(labels.shape) - 1)
     where = [f"{index}, row {row + 1}" for row in range(len(paths))]
     found = [_beneath(pictures or folder, path) for path in paths]
     within = _within(pictures or folder, found)

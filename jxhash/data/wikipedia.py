@@ -9,11 +9,14 @@ import pathlib
 
 import numpy as np
 
+from jxhash import mat5
 from jxhash.data.dataset import MODALITIES, Dataset, Items, both_directions, content_hash
+from jxhash.data.tables import read_text
 from jxhash.errors import UserError
 
 FILES = ("raw_features.mat", "trainset_txt_img_cat.list", "testset_txt_img_cat.list")
-_NUM_CLASSES = 10
+NUM_CLASSES = 10
+_WIDTHS = {"I_tr": 128, "I_te": 128, "T_tr": 10, "T_te": 10}
 _HELD_OUT = 200
 _HELD_OUT_SEED = 2010
 
@@ -115,28 +118,31 @@ def _read_features(path: pathlib.Path) -> dict[str, np.ndarray]:
     require_file(path)
     try:
         file = io.BytesIO(path.read_bytes())
-        arrays = scipy.io.loadmat(file, variable_names=["I_tr", "I_te", "T_tr", "T_te"])
+        for name in _WIDTHS:
+            mat5.check_content(file, name)
+        file.seek(0)
+        arrays = scipy.io.loadmat(file, variable_names=list(_WIDTHS))
     # A cut or foreign file shows as whatever the reader happens to raise.
     except Exception as error:
         raise UserError(f"{path} cannot be read ({error}); unpack the archive again") from error
-    for name, width in (("I_tr", 128), ("I_te", 128), ("T_tr", 10), ("T_te", 10)):
+    for name, width in _WIDTHS.items():
         array = arrays.get(name)
         if array is None or array.ndim != 2 or array.shape[1] != width or array.dtype.kind != "f":
             raise UserError(f"{path} lacks {name}, a matrix of {width} columns of numbers")
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if bad.size:
             raise UserError(f"{path}: {name} holds NaN or infinity in row {bad[0]}; mend the row")
-    return {name: np.asarray(arrays[name], np.float64) for name in ("I_tr", "I_te", "T_tr", "T_te")}
+    return {name: np.asarray(arrays[name], np.float64) for name in _WIDTHS}
 
 
 def _read_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     require_file(path)
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
     for number, row in enumerate(rows, start=1):
-        if len(row) != 3 or not row[2].isdigit() or not 1 <= int(row[2]) <= _NUM_CLASSES:
+        if len(row) != 3 or not row[2].isdigit() or not 1 <= int(row[2]) <= NUM_CLASSES:
             raise UserError(f"{path}, line {number}: expected text id, image id, class 1 to 10")
     classes = np.array([int(row[2]) - 1 for row in rows], int)
-    return np.eye(_NUM_CLASSES, dtype=np.uint8)[classes], np.array([row[:2] for row in rows])
+    return np.eye(NUM_CLASSES, dtype=np.uint8)[classes], np.array([row[:2] for row in rows])
 
 
 def require_file(path: pathlib.Path) -> None:

@@ -75,12 +75,21 @@ def prepare(
       The folder of the prepared data set.
 
     Raises:
-      UserError: the name is unknown, or an archive is missing or malformed.
+      UserError: the name is unknown, an archive is missing or malformed, or the folder cannot be
+        written.
     """
     import tensorflow_datasets as tfds
 
+    data_dir = pathlib.Path(data_dir).expanduser()
+    if manual_dir is not None:
+        manual_dir = pathlib.Path(manual_dir).expanduser()
+        if not manual_dir.is_dir():  # or all archives would be downloaded, for hours
+            raise UserError(f"there is no folder {manual_dir}; put the archives at hand there")
     builder_class, config = resolve(name)
-    builder = builder_class(config=config, data_dir=data_dir)
     options = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
-    builder.download_and_prepare(download_config=options)
+    try:
+        builder = builder_class(config=config, data_dir=data_dir)
+        builder.download_and_prepare(download_config=options)
+    except OSError as error:  # what is wrong with an archive has been named before
+        raise UserError(f"{name} cannot be written to {data_dir} ({error})") from error
     return pathlib.Path(builder.data_path)

@@ -148,6 +148,14 @@ def around(root: Folder, marker: str) -> Folder:
     raise UserError(f"{root} has no {marker}; it is another archive, or another version of it")
 
 
+def within(root: Folder, name: str) -> Folder:
+    """The folder of a name in a folder, where there is one; else the folder itself.
+
+    A zip file of a folder may hold that folder, or what is in it.
+    """
+    return root / name if (root / name).exists() else root
+
+
 def read(path: Folder, limit: int = _MAX_TEXT_BYTES) -> bytes:
     """The bytes of a file of an archive.
 
@@ -181,13 +189,13 @@ def _size(path: Folder) -> int:
 
 
 def read_lines(path: Folder, encoding: str = "utf-8") -> list[str]:
-    """The lines of a text file.
+    """The lines of a text file, without blank ones at its end.
 
     Raises:
       UserError: it cannot be read, or a line is in another encoding.
     """
     lines = []
-    for number, line in enumerate(read(path).splitlines(), start=1):
+    for number, line in enumerate(read(path).rstrip().splitlines(), start=1):
         try:
             lines.append(line.decode(encoding))
         except UnicodeDecodeError as error:

@@ -45,9 +45,8 @@ class Flickr30k(base.PairsBuilder):
         """Reads the captions."""
         config = self.builder_config
         folder = archive.around(fetch.manual("flickr30k", "flickr30k.tar.gz"), _TOKENS)
-        pictures = fetch.manual("flickr30k-images", "flickr30k-images.tar.gz")
-        nested = pictures / "flickr30k-images"
-        pictures = nested if nested.exists() else pictures
+        names = "flickr30k-images", "flickr30k-images.tar.gz", "flickr30k-images.tar"
+        pictures = archive.within(fetch.manual(*names), names[0])
         captions = _read(folder / _TOKENS)
         if len(captions) != config.num_pictures:
             raise UserError(

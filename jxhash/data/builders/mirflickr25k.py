@@ -53,7 +53,7 @@ class Mirflickr25k(base.PairsBuilder):
     def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads tags and labels."""
         config = self.builder_config
-        pictures = fetch.download(_URL + PICTURES, PICTURES, "mirflickr")
+        pictures = fetch.download(_URL + PICTURES, PICTURES, PICTURES[:-4], "mirflickr")
         annotations = fetch.download(_URL + ANNOTATIONS, ANNOTATIONS, ANNOTATIONS[:-4])
         pictures = archive.around(pictures, "meta/tags")
         labels = _labels(archive.around(annotations, f"{LABELS[0]}.txt"), config.num_pictures)

@@ -40,7 +40,8 @@ class Mscoco2014(base.PairsBuilder):
 
     def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads captions and categories."""
-        notes = fetch.download(f"{_URL}annotations/{_ANNOTATIONS}", _ANNOTATIONS, "annotations")
+        names = _ANNOTATIONS, _ANNOTATIONS[:-4], "annotations"
+        notes = fetch.download(f"{_URL}annotations/{_ANNOTATIONS}", *names)
         notes = archive.around(notes, "instances_train2014.json")
         pictures, categories = {}, {}
         for part in _PARTS:
@@ -81,7 +82,7 @@ def _read_part(
     )
     (texts,) = _load(captions, annotations={"image_id": int, "caption": str})
     names = {entry["id"]: entry["name"] for entry in categories}
-    folder = folder / part if (folder / part).exists() else folder
+    folder = archive.within(folder, part)
     found = {}
     for image in images:
         file = f"COCO_{part}_{image['id']:012}.jpg"
@@ -97,7 +98,7 @@ def _read_part(
                 f"{captions}, annotation {number}: picture {entry['image_id']} is not in "
                 f"{instances}; the files do not belong together"
             )
-        found[entry["image_id"]][0].append(entry["caption"].strip())
+        found[entry["image_id"]][0].append(" ".join(entry["caption"].split()))
     for number, entry in enumerate(objects):
         if entry["image_id"] not in found or entry["category_id"] not in names:
             raise UserError(

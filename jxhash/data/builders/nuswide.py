@@ -12,7 +12,8 @@ from jxhash.errors import UserError
 # The addresses on the authors' page; no SHA-256 of the files was found. Pictures are given on
 # request, so that they have no address.
 _URL = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/"
-_FILE = re.compile(r"[\w-]+/\d+_(\d+)\.jpg", re.ASCII)
+# Some copies of the list have paths as on the authors' machine.
+_FILE = re.compile(r"(?:C:/ImageData/Flickr/)?([\w-]+/\d+_(\d+)\.jpg)", re.ASCII)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -65,7 +66,9 @@ class Nuswide(base.PairsBuilder):
                 ("ImageList", "Imagelist.txt"),
             )
         )
-        pictures = fetch.manual("Flickr", "Flickr.zip") if config.pictures else images
+        pictures = images
+        if config.pictures:
+            pictures = archive.within(fetch.manual("Flickr", "Flickr.zip"), "Flickr")
         files = archive.read_lines(images / "Imagelist.txt")
         if len(files) != config.num_pictures:
             raise UserError(
@@ -119,12 +122,12 @@ def _pairs(
     for number, (file, mark, bag, line) in enumerate(
         archive.zipped(f"Imagelist.txt and the lists in {tags}", files, labels, bags, raw), start=1
     ):
-        path = file.strip().replace("\\", "/")
-        name = _FILE.fullmatch(path)
-        if not name:
+        found = _FILE.fullmatch(file.strip().replace("\\", "/"))
+        if not found:
             raise UserError(
-                f"Imagelist.txt, line {number}: expected folder\\number_id.jpg, found {path[:60]!r}"
+                f"Imagelist.txt, line {number}: expected folder\\number_id.jpg, found {file[:60]!r}"
             )
+        path, name = found.groups()
         if not mark.any():
             continue
         try:
@@ -132,10 +135,10 @@ def _pairs(
         except (UnicodeDecodeError, ValueError) as error:
             faults.found("tags", f"{tags / 'All_Tags.txt'}, line {number}: no UTF-8 tags ({error})")
             continue
-        if photo.lstrip("0") != name[1].lstrip("0"):
+        if photo.lstrip("0") != name.lstrip("0"):
             raise UserError(
                 f"{tags / 'All_Tags.txt'}, line {number}: tags of {photo[:40]!r}, but the picture "
-                f"is {name[1]}; the lists are not of one version"
+                f"is {name}; the lists are not of one version"
             )
         cells = bag.split()
         if len(cells) != num_tags or not set(cells) <= {b"0", b"1"}:

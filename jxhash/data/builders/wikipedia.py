@@ -55,6 +55,11 @@ class WikipediaCrossModal(base.PairsBuilder):
         names = "wikipedia_dataset.zip", "wikipedia_dataset", "wikipedia"
         folder = archive.around(fetch.download(_URL, *names), wikipedia.FILES[0])
         classes = [name.strip() for name in archive.read_lines(folder / "categories.list")]
+        if len(classes) != wikipedia.NUM_CLASSES:
+            raise UserError(
+                f"{folder / 'categories.list'} has {len(classes)} classes, not "
+                f"{wikipedia.NUM_CLASSES}; it is cut, or another version"
+            )
         sides = dict(zip(("train", "test"), wikipedia.read_sides(folder), strict=True))
         texts = {}
         if self.builder_config.pictures:
