@@ -191,6 +191,7 @@ CASES = {
             "image_network": "mlp",
             "image_weights": "",
             "image_reach": 0,
+            "image_pace": 1.0,
             "image_hidden": (32,),
             "text_hidden": (32,),
             "image_dropout": 0.2,
