@@ -229,7 +229,9 @@ def _command() -> None:
         with as_exit_code():
             app.run(main, flags_parser=_parse)
     except SystemExit as leaving:
-        if _COORDINATOR.value is None or leaving.code in (None, 0, PREEMPTED):
+        # Where a flag is wrong, none is there to be asked for.
+        alone = not flags.FLAGS.is_parsed() or _COORDINATOR.value is None
+        if alone or leaving.code in (None, 0, PREEMPTED):
             raise
         # The regular way out waits for the other processes, which wait for this one.
         os._exit(leaving.code)

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import zipfile
 import zlib
 
@@ -19,7 +21,7 @@ from PIL import Image
 from jxhash import arrays, configuration, data, mat5
 from jxhash.data import files, splits, tables
 from jxhash.data.decoding import EncodedPictures
-from jxhash.errors import UserError
+from jxhash.errors import Preempted, UserError
 from jxhash.evaluation.encode import encode
 from jxhash.networks import pretrained
 from jxhash.training import batches
@@ -744,6 +746,19 @@ def test_the_engine_takes_rows_of_a_file_as_it_takes_arrays(tmp_path):
         for name, array in expected.items():
             np.testing.assert_array_equal(placed[name], array)
             assert placed[name].dtype == array.dtype
+
+
+def test_a_signal_while_a_file_is_read_is_no_damage(tmp_path, monkeypatch):
+    def stop(number, frame):
+        raise Preempted("stopped")
+
+    np.savez_compressed(tmp_path / "a.npz", image=FEATURES)
+    (entry,) = arrays.open_file(tmp_path / "a.npz").values()
+    before = signal.signal(signal.SIGTERM, stop)
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: os.kill(os.getpid(), 15))
+    with pytest.raises(Preempted):
+        entry.open()
+    signal.signal(signal.SIGTERM, before)
 
 
 @settings(max_examples=40, deadline=None)
