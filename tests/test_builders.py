@@ -904,12 +904,21 @@ def test_a_prepared_set_is_divided_before_its_features_are_read(tmp_path, monkey
         ids=ids(1, 2, 3, 6, 8),
         features=features,
     )
-    lists = {"query": [2], "train": [4, 3]}
+    lists = {"query": [2], "train": [4, 1]}
     scipy.io.savemat(tmp_path / "split.mat", lists)
     monkeypatch.chdir(tmp_path)
     dataset = data.load("mirflickr25k:split.mat", "prepared")
     assert dataset.card["sizes"] == {"query": 1, "database": 4, "train": 2, "validation": 0}
     np.testing.assert_array_equal(dataset.tasks[0].query.inputs["image"], features[1:2])
+    assert dataset.card["text"] == "which of the 3 words of all pairs a text has"
+    sentences = data.load("mirflickr25k-sentences:split.mat", folder)
+    # The only word that both training pairs have is sky; its number is 1.
+    assert sentences.training["pairs"]["text"].tolist() == [[1, *[0] * 11]] * 2
+    assert sentences.card["text"].startswith("numbers of the first 12 of 1 words")
+    assert sentences.vocabulary_size == 1
+    assert sentences.card["sha256"] != dataset.card["sha256"]
+    weighted = data.load("mirflickr25k-tf-idf:split.mat", folder)
+    assert weighted.card["text"].startswith("tf-idf of 1 words")
     dataset = data.load("mirflickr25k:split.mat:0", folder)
     np.testing.assert_array_equal(dataset.tasks[0].query.inputs["image"], features[2:3])
 

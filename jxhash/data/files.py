@@ -123,8 +123,17 @@ def _divided(
     return splits.divide(kept, own, sizes, seed)
 
 
-def _as_array(texts: list[str], train: np.ndarray, words: Words) -> tuple[Rows, str, int | None]:
-    """Texts as arrays, what these are in words, and the number of words where they are numbers."""
+def as_array(texts: Sequence[str], train: np.ndarray, words: Words) -> tuple[Rows, str, int | None]:
+    """Texts as arrays, what these are in words, and the number of words where they are numbers.
+
+    Args:
+      texts: n texts.
+      train: the rows whose words are the vocabulary.
+      words: the form of the arrays, and the rule of the vocabulary.
+
+    Raises:
+      UserError: no word occurs in as many training texts as the rule asks for.
+    """
     of_training = [texts[row] for row in train]
     vocabulary = text.build_vocabulary(of_training, words.min_texts, words.max_words)
     if not vocabulary:
@@ -176,7 +185,7 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         values = collected.inputs["tokens"]
         vectors, said, vocabulary_size = _tokens(collected.where["tokens"], values)
     elif isinstance(texts, list):
-        vectors, said, vocabulary_size = _as_array(texts, parts["train"], description.words)
+        vectors, said, vocabulary_size = as_array(texts, parts["train"], description.words)
     else:
         vectors, said = texts, f"vectors of {texts.shape[1:]} as given"
     inputs = {name: collected.inputs[name] for name in ("image",) if name in collected.inputs}

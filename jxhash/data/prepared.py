@@ -15,6 +15,8 @@ import numpy as np
 from jxhash.data import builders, features, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
 from jxhash.data.decoding import EncodedPictures, Pictures, in_squares, said_of, some_rows
+from jxhash.data.description import Words
+from jxhash.data.files import as_array
 from jxhash.errors import UserError
 from jxhash.files import write_atomically
 
@@ -22,6 +24,9 @@ from jxhash.files import write_atomically
 # takes 0.2 ms a pair, every time.
 _TABLE = "jxhash.npz"
 FEATURES = "image_features.npz"
+
+# What follows the name of data whose texts are not the protocol's bags of words.
+FORMS = {"-sentences": Words(form="tokens"), "-tf-idf": Words(form="tf-idf")}
 
 
 class Pairs(NamedTuple):
@@ -165,7 +170,8 @@ def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dat
       name: data set, protocol and seed: "mirflickr25k:dcmh", "nuswide/tc10:djsrh:1" with a config
         and a seed (else 0). The protocol "archive" is the archive's own division. Instead of a
         protocol, a file of indices: "mirflickr25k:split.mat", or "mirflickr25k:split.mat:0" with
-        the number of the first row (see `protocols.read`).
+        the number of the first row (see `protocols.read`). "-sentences" behind the data set makes
+        texts token numbers ("iapr_tc12-sentences:dcmh"), "-tf-idf" weighs their words.
       data_dir: the folder that data sets were prepared in. Features of the pictures are read from
         `image_features.npz` in the folder of the prepared data set, where the archive does not
         bring any (see `read_features`).
@@ -177,6 +183,8 @@ def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dat
         or belong to other pairs, or pictures are asked for that were not built.
     """
     data, protocol, number = _parts_of(name)
+    form = next((ending for ending in FORMS if data.endswith(ending)), "")
+    data = data.removesuffix(form)
     _, config = builders.resolve(data)
     folder = pathlib.Path(data_dir) / data.partition("/")[0] / config.name
     versions = sorted(folder.glob("*/dataset_info.json"))
@@ -193,7 +201,7 @@ def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dat
         images = pairs.arrays["image_features"].astype(np.float32)
     else:
         images = read_features(versions[-1].parent / FEATURES, pairs.ids)
-    return dataset(pairs, split, images)
+    return dataset(pairs, split, images, FORMS.get(form))
 
 
 def _parts_of(name: str) -> tuple[str, str, int | None]:
@@ -261,28 +269,29 @@ def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
     return found.features[rows].astype(np.float32)
 
 
-def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray | EncodedPictures) -> Dataset:
+def dataset(
+    pairs: Pairs,
+    split: protocols.Split,
+    images: np.ndarray | EncodedPictures,
+    words: Words | None = None,
+) -> Dataset:
     """Prepared pairs and a division of them, as methods train on them.
 
     Args:
       pairs: a prepared data set.
       split: which rows are what.
       images: what networks read of the pictures, rows in the order of `pairs`; or these (`pixels`).
-
-    Returns:
-      The data set; its texts are bags of words, or the archive's own features where it has no
-      texts.
+      words: how texts become arrays, with a vocabulary of the training pairs alone; by default they
+        are the protocol's bags of words, or the archive's own features where it has no texts.
 
     Raises:
-      UserError: the pairs have no labels, or the images are not as many.
+      UserError: the pairs have no labels, the images are not as many, or texts have no words.
     """
     if pairs.labels is None:
         raise UserError(f"{pairs.name} has no labels, by which retrieval is measured here")
     if len(images) != len(pairs.ids):
         raise UserError(f"{len(images):,} images were given for {len(pairs.ids):,} pairs")
-    texts = pairs.words
-    if not texts.shape[1]:
-        texts = pairs.arrays["text_features"].astype(np.float32)
+    texts, said, vocabulary_size = _texts(pairs, split, words)
     inputs = {"image": images, "text": texts}
     arrays = {**inputs, "labels": pairs.labels, "ids": np.array(pairs.ids)}
     name = pairs.name
@@ -305,6 +314,7 @@ def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray | EncodedPi
             "name": name,
             "version": pairs.version,
             "image": said_of(images),
+            "text": said,
             "split": dict(split.card),
             "sizes": split.card["sizes"],
             "skipped": dict(pairs.metadata["skipped"]),
@@ -314,4 +324,18 @@ def dataset(pairs: Pairs, split: protocols.Split, images: np.ndarray | EncodedPi
         tasks=both_directions(items(split.query), database),
         validation=both_directions(items(split.validation), train) if len(split.validation) else (),
         trained=train,
+        vocabulary_size=vocabulary_size,
     )
+
+
+def _texts(
+    pairs: Pairs, split: protocols.Split, words: Words | None
+) -> tuple[np.ndarray, str, int | None]:
+    """Arrays, what these are in words, and the number of words where they are numbers."""
+    if words is not None:
+        rows, said, size = as_array(pairs.texts, split.train, words)
+        return np.asarray(rows), said, size
+    number = pairs.words.shape[1]
+    if not number:
+        return pairs.arrays["text_features"].astype(np.float32), "the archive's own features", None
+    return pairs.words, f"which of the {number} words of all pairs a text has", None

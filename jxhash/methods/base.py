@@ -256,7 +256,8 @@ def require_tokens(spec: Spec, method: str) -> int:
     if spec.vocabulary_size is None or spec.inputs["pairs"]["text"][1].kind not in "iu":
         raise UserError(
             f"{method} reads sentences, and this data set's texts are no token numbers; choose "
-            "clipart-sentences or clipart-regions, or make them with jxhash.data.text"
+            "clipart-sentences or clipart-regions, put '-sentences' behind a prepared data set, or "
+            "make them with jxhash.data.text"
         )
     return spec.vocabulary_size
 
