@@ -184,7 +184,8 @@ def test_a_damaged_checkpoint_is_moved_aside_for_the_one_before(saved, tmp_path,
     shutil.copytree(saved, folder)
     damage(folder / "2")
     bad, good = contents_of(folder / "2"), contents_of(folder / "1")
-    state, place = restore(folder)
+    checkpoints = Checkpoints(folder, 30)
+    state, place = checkpoints.restore(like(linear()))
     assert place == {"place": 1}
     assert_same(state, state_of(1))
     (line,) = warnings(caplog)
@@ -193,7 +194,8 @@ def test_a_damaged_checkpoint_is_moved_aside_for_the_one_before(saved, tmp_path,
         assert words in line
     # Nothing is deleted; a number is not used again; the good one is not pushed out by the bad.
     assert contents_of(folder / "damaged-2") == bad
-    save(folder, 3)
+    checkpoints.save(state_of(3), {"place": 3})
+    checkpoints.close()
     assert {path.name for path in folder.iterdir()} == {"1", "3", "damaged-2"}
     assert contents_of(folder / "1") == good
     assert restore(folder)[1] == {"place": 3}
