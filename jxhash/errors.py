@@ -16,8 +16,12 @@ class UserError(ValueError):
     """
 
 
-class Preempted(Exception):  # noqa: N818 - an event, not an error
-    """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; the same command goes on."""
+class Preempted(BaseException):
+    """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; the same command goes on.
+
+    A handler of a signal raises it wherever the process happens to be, so nothing that makes the
+    best of an error (a file that cannot be read) may take it for one.
+    """
 
 
 class ProcessLostError(RuntimeError):

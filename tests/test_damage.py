@@ -259,6 +259,29 @@ def test_a_checkpoint_that_may_not_be_read_is_not_taken_for_a_damaged_one(saved)
             os.seteuid(before)
 
 
+def test_a_signal_while_a_checkpoint_is_read_is_not_taken_for_damage(saved, tmp_path):
+    def stop(number, frame):
+        raise Preempted
+
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(saved, folder)
+    before = signal.signal(signal.SIGALRM, stop)
+    read = 0
+    checkpoints = Checkpoints(folder, 30)
+    try:
+        for milliseconds in range(1, 40):
+            with contextlib.suppress(Preempted):
+                signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
+                checkpoints.restore(like(linear()))
+                read += 1
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert {path.name for path in folder.iterdir()} == {"1", "2"}
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        checkpoints.close()
+    assert read < 36
+
+
 # The disk
 
 
