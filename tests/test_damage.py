@@ -184,7 +184,8 @@ def test_a_damaged_checkpoint_is_moved_aside_for_the_one_before(saved, tmp_path,
     shutil.copytree(saved, folder)
     damage(folder / "2")
     bad, good = contents_of(folder / "2"), contents_of(folder / "1")
-    state, place = restore(folder)
+    checkpoints = Checkpoints(folder, 30)
+    state, place = checkpoints.restore(like(linear()))
     assert place == {"place": 1}
     assert_same(state, state_of(1))
     (line,) = warnings(caplog)
@@ -193,7 +194,8 @@ def test_a_damaged_checkpoint_is_moved_aside_for_the_one_before(saved, tmp_path,
         assert words in line
     # Nothing is deleted; a number is not used again; the good one is not pushed out by the bad.
     assert contents_of(folder / "damaged-2") == bad
-    save(folder, 3)
+    checkpoints.save(state_of(3), {"place": 3})
+    checkpoints.close()
     assert {path.name for path in folder.iterdir()} == {"1", "3", "damaged-2"}
     assert contents_of(folder / "1") == good
     assert restore(folder)[1] == {"place": 3}
@@ -255,6 +257,29 @@ def test_a_checkpoint_that_may_not_be_read_is_not_taken_for_a_damaged_one(saved)
             assert {path.name for path in folder.iterdir()} == {"1", "2"}
         finally:
             os.seteuid(before)
+
+
+def test_a_signal_while_a_checkpoint_is_read_is_not_taken_for_damage(saved, tmp_path):
+    def stop(number, frame):
+        raise Preempted
+
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(saved, folder)
+    before = signal.signal(signal.SIGALRM, stop)
+    read = 0
+    checkpoints = Checkpoints(folder, 30)
+    try:
+        for milliseconds in range(1, 40):
+            with contextlib.suppress(Preempted):
+                signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
+                checkpoints.restore(like(linear()))
+                read += 1
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert {path.name for path in folder.iterdir()} == {"1", "2"}
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        checkpoints.close()
+    assert read < 36
 
 
 # The disk

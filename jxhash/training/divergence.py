@@ -107,14 +107,15 @@ def require_finite_state(state: HashState, after: Where) -> None:
     """Raises a TrainingDivergedError unless all a state holds is finite.
 
     Args:
-      state: on the devices.
+      state: whole on every device.
       after: the last step that it has seen.
     """
     parts = {
         name: getattr(state, name) for name in ("params", "opt_state", "model_state", "buffers")
     }
+    # This device's copy alone: not all processes need to look at the same moment.
     inexact = [
-        (jax.tree_util.keystr(path, simple=True, separator=" "), leaf)
+        (jax.tree_util.keystr(path, simple=True, separator=" "), leaf.addressable_data(0))
         for path, leaf in jax.tree_util.tree_leaves_with_path(parts)
         if jnp.issubdtype(leaf.dtype, jnp.inexact)
     ]
