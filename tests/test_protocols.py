@@ -166,7 +166,7 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"read from \.npz or \.mat"):
         protocols.read(tmp_path / "lists.csv", 6)
     np.savez(tmp_path / "pickled.npz", query=np.array([1, "a", None], object))
-    with pytest.raises(UserError, match=r"pickled\.npz cannot be read"):
+    with pytest.raises(UserError, match=r"pickled\.npz:query holds Python objects"):
         protocols.read(tmp_path / "pickled.npz", 6)
     folder = tmp_path / "lists"
     folder.mkdir()

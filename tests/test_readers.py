@@ -3,7 +3,6 @@
 import io
 import json
 import zipfile
-import zlib
 
 import jax
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 import small
+from hostile import packed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
@@ -766,9 +766,8 @@ def test_a_matlab_5_file_that_lies_is_refused_before_scipy_reads_it(compressed, 
     assert opened["caption"] == ["two words", "caf\xe9"]
     smaller = bytearray(whole)
     smaller[160] = ROWS - 1
-    path.write_bytes(smaller)
     with pytest.raises(ValueError, match=r"3360 bytes of the type 9 are not its 413 numbers"):
-        mat5.check(path, "image")
+        mat5.check(io.BytesIO(smaller), ["image"])
     refused = 0
     for place in [144, 145, 160, 164, *range(184, 190), *RANDOM.integers(200, len(whole), 300)]:
         damaged = bytearray(whole)
@@ -781,17 +780,6 @@ def test_a_matlab_5_file_that_lies_is_refused_before_scipy_reads_it(compressed, 
         except UserError:
             refused += 1
     assert refused > 20
-
-
-def packed(elements):
-    """Each variable of a file as a packed one."""
-    found, place = [], 0
-    while place < len(elements):
-        length = 8 + int.from_bytes(elements[place + 4 : place + 8], "little")
-        content = zlib.compress(bytes(elements[place : place + length]))
-        found.append((15).to_bytes(4, "little") + len(content).to_bytes(4, "little") + content)
-        place += length
-    return b"".join(found)
 
 
 @pytest.mark.parametrize("change", ["row", "start"])

@@ -21,7 +21,6 @@ import json
 import pathlib
 import shutil
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -330,12 +329,12 @@ def _checked_features(
 
 
 def _read_chunk(file: pathlib.Path) -> dict[str, "np.ndarray"]:
-    import numpy as np
+    from jxhash import arrays
 
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("ids", "features", "damaged")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        entries = arrays.open_file(file)
+        return {name: arrays.whole(entries[name]) for name in ("ids", "features", "damaged")}
+    except (ValueError, KeyError) as error:
         raise UserError(f"{file} is damaged ({error}); remove it, and start again") from error
 
 

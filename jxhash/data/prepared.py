@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jxhash import arrays
 from jxhash.data import builders, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
 from jxhash.errors import UserError
@@ -103,14 +104,34 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
 
 
 def _kept_table(path: pathlib.Path) -> dict[str, np.ndarray] | None:
-    try:
-        with np.load(path, allow_pickle=False) as table:
-            return dict(table)
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    # A cut file shows as whatever the reader happens to raise.
-    except Exception as error:
+    try:
+        table = {name: arrays.whole(entry) for name, entry in arrays.open_file(path).items()}
+        _check(table)
+    except (ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}); remove it, and it is made again") from error
+    return table
+
+
+def _check(table: Mapping[str, np.ndarray]) -> None:
+    """Raises a ValueError or KeyError unless a kept table is one that `_table` makes."""
+    rows, num_words = len(table["parts"]), table["num_words"]
+    if not np.array_equal(np.sort(table["places"]), np.arange(rows)):
+        raise ValueError("its rows are not those of the records")
+    if num_words.shape != () or table["words"].shape != (rows, -(-int(num_words) // 8)):
+        raise ValueError("its words do not fit its rows")
+    for name in ("ids", "texts"):
+        content, ends = table[name], table[f"{name}_ends"]
+        starts = np.append(0, ends[:-1])
+        if content.dtype != np.uint8 or ends.dtype != np.int64 or ends.shape != (rows,):
+            raise ValueError(f"its {name} do not fit its rows")
+        if (starts > ends).any() or ends[-1:].sum() != content.size:
+            raise ValueError(f"its {name} do not end where they should")
+        _unjoined(content, ends)
+    others = [array for name, array in table.items() if name.startswith(("labels", "array_"))]
+    if table["words"].dtype != np.uint8 or any(a.ndim != 2 or len(a) != rows for a in others):
+        raise ValueError("its arrays do not fit its rows")
 
 
 def _table(source: Any, builder: Any, path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -10,12 +10,12 @@ import math
 import os
 import pathlib
 import re
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from jxhash import arrays
 from jxhash.data.dataset import content_hash
 from jxhash.errors import UserError
 
@@ -275,17 +275,18 @@ def _read_arrays(path: pathlib.Path) -> dict[str, tuple[str, np.ndarray]]:
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in (".npy", ".txt"))
         return {file.stem: (str(file), _read_list(file)) for file in files}
-    arrays = _read_named(path)
-    return {name: (f"{path}, {name}", array) for name, array in arrays.items()}
+    return {name: (f"{path}, {name}", array) for name, array in _read_named(path).items()}
 
 
 def _read_list(path: pathlib.Path) -> np.ndarray:
+    if not path.is_file():
+        raise UserError(f"{path} is no file")
     _check_size(path.stat().st_size, path)
+    if path.suffix == ".npy":
+        return arrays.whole(arrays.open_file(path)[arrays.ONLY])
     try:
-        if path.suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False)
         lines = path.read_text(encoding="utf-8").split("\n")
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read ({error})") from error
     rows = []
     for number, line in enumerate(lines, start=1):
@@ -300,30 +301,12 @@ def _read_list(path: pathlib.Path) -> np.ndarray:
 def _read_named(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path} is missing; give a file or folder of indices")
+    if path.suffix not in (".npz", ".mat"):
+        raise UserError(f"{path}: indices are read from .npz or .mat, or a folder of .npy or .txt")
     _check_size(path.stat().st_size, path)
-    try:
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                _check_size(sum(entry.file_size for entry in archive.infolist()), path)
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
-        if path.suffix == ".mat":
-            return _read_matlab(path)
-    except UserError:
-        raise
-    # A cut or foreign file shows as whatever the reader happens to raise.
-    except Exception as error:
-        raise UserError(f"{path} cannot be read ({error})") from error
-    raise UserError(f"{path}: indices are read from .npz or .mat, or a folder of .npy or .txt")
-
-
-def _read_matlab(path: pathlib.Path) -> dict[str, np.ndarray]:
-    import scipy.io
-
-    found = {name: shape for name, shape, _ in scipy.io.whosmat(path) if _part(name)}
-    _check_size(sum(8 * math.prod(shape) for shape in found.values()), path)
-    arrays = scipy.io.loadmat(path, variable_names=list(found))
-    return {name: arrays[name] for name in found}
+    entries = {name: entry for name, entry in arrays.open_file(path).items() if _part(name)}
+    _check_size(sum(8 * math.prod(entry.shape) for entry in entries.values()), path)
+    return {name: arrays.whole(entry) for name, entry in entries.items()}
 
 
 def _check_size(size: int, path: pathlib.Path) -> None:

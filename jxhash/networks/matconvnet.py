@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jxhash import mat5
 from jxhash.errors import UserError
 
 # Compressed files may unpack to a thousand times their size.
@@ -22,6 +23,7 @@ MAX_BYTES = 2**31
 
 _HEADER, _TAG, _COMPRESSED = 128, 8, 15
 _CHUNK = 2**20
+_VARIABLES = ("layers", "normalization", "meta", "net")
 
 
 class Network(NamedTuple):
@@ -50,9 +52,9 @@ def read(path: Path) -> Network:
         raise UserError(f"there is no file {path}")
     _require_modest(path)
     try:
-        found = scipy.io.loadmat(
-            path, simplify_cells=True, variable_names=["layers", "normalization", "meta", "net"]
-        )
+        with open(path, "rb") as file:
+            mat5.check(file, _VARIABLES)
+            found = scipy.io.loadmat(file, simplify_cells=True, variable_names=_VARIABLES)
     except NotImplementedError as error:
         raise UserError(f"{path} is a MATLAB 7.3 file; save it again with -v7") from error
     # Cut and changed files raise whatever the place of the damage leads to.
@@ -60,7 +62,8 @@ def read(path: Path) -> Network:
         raise UserError(f"{path} cannot be read as a MATLAB file: {error}") from error
     try:
         return _network(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    # What stands in another place, or is of another kind, fails in as many ways.
+    except Exception as error:
         raise UserError(
             f"{path} is no network as MatConvNet stores it: layers of a simple network and "
             f"normalization.averageImage are needed ({error})"
