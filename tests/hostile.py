@@ -31,7 +31,7 @@ from safetensors.numpy import save_file
 from weight_files import of_arrays, write_legacy, write_zip
 
 from jxhash import arrays, codes, configuration, data, main
-from jxhash.data import builders, features, prepared, protocols, regions, tables, wikipedia
+from jxhash.data import builders, extract, features, prepared, protocols, regions, tables, wikipedia
 from jxhash.data.builders import archive
 from jxhash.errors import UserError
 from jxhash.evaluation import files as code_files
@@ -291,6 +291,26 @@ def read_tar(folder):
         shutil.rmtree(out, ignore_errors=True)
 
 
+def write_pictures(folder):
+    archives.write(folder, {"p/1.png": archives.picture(1, "PNG"), "p/2.jpg": b"x"})
+    (folder / "list.txt").write_text("p/1.png\n\np/2.jpg\n")
+
+
+def write_built(folder):
+    archives.write_mirflickr(folder / "manual")
+    archives.build(archives.mirflickr25k.Mirflickr25k, archives.MIR, folder)
+    shutil.rmtree(folder / "manual")
+    (folder / "prepared" / "downloads").exists() and shutil.rmtree(folder / "prepared/downloads")
+
+
+def opened_pairs(folder):
+    (path,) = folder.glob("prepared/mirflickr25k/small/*")
+    (path / "jxhash.npz").unlink(missing_ok=True)
+    pairs = prepared.open_pairs(path)
+    with contextlib.suppress(Exception):
+        pairs.pictures[0]
+
+
 # What a run left of itself.
 
 
@@ -425,6 +445,10 @@ READERS = {
         lambda p: np.save(p, np.zeros((2, regions.MAX_REGIONS + 1, 22), np.float16)),
         lambda path: regions._read(path, 2, 18),
     ),
+    "list of pictures": Reader(
+        write_pictures, lambda f: extract.list_pictures(f / "list.txt"), "*.txt"
+    ),
+    "prepared, whole": Reader(write_built, lambda folder: opened_pairs(folder), "**/*.[ja]*[!z]"),
     "prepared": Reader(write_prepared, lambda f: prepared._kept_table(f / "jxhash.npz")),
     "codes, npz": one("a.npz", saved(np.savez, **PEER_CODES), each_array),
     "codes of a run": one("codes.npz", saved(np.savez_compressed, **run_codes()), each_array),

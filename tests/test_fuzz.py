@@ -3,15 +3,37 @@
 `pytest tests/test_fuzz.py --hypothesis-profile=long` looks longer, and at other files each time.
 """
 
+import ast
+import contextlib
+import gzip
+import io
 import json
+import pathlib
+import pickle
 import struct
+import tarfile
+import zipfile
 import zlib
 
+import h5py
 import hostile
+import numpy as np
 import pytest
+import scipy.io
+import test_builders as archives
 from hostile import READERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from weight_files import dictionary, finished, number, tensor, text, write_legacy, write_zip
+
+import jxhash
+from jxhash import arrays
+from jxhash.data import features, prepared, tables
+from jxhash.data.builders import archive, iapr_tc12, mirflickr25k
+from jxhash.data.builders import wikipedia as builder_wikipedia
+from jxhash.errors import UserError
+from jxhash.networks import matconvnet, weights
+from jxhash.networks.pictures import open_rgb
 
 few = settings(max_examples=12, derandomize=True, deadline=None, database=None)
 depth = settings.default if settings.default is settings.get_profile("long") else few
@@ -259,3 +281,440 @@ def test_a_damaged_file_is_read_or_refused(name, valid):
         assert [one.name for one in folder.parent.iterdir()] == [folder.name]
 
     check()
+
+
+# Files that were made to do harm.
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_pickle_in_place_of_a_file_is_not_run(name, valid, tmp_path):
+    reader, folder = READERS[name], valid(name)
+    marker = tmp_path / "was_run"
+    files = sorted(path for path in folder.glob(reader.damaged) if path.is_file())
+    for path in files[:4]:
+        content = path.read_bytes()
+        members = hostile.members_of(content) if zipfile.is_zipfile(path) else {}
+        hidden = [
+            hostile.zip_of({**members, member: hostile.pickled(marker)}.items(), 0)
+            for member in members
+        ]
+        refused = 0
+        for change in [*(hostile.pickled(marker, protocol) for protocol in (0, 2, 4)), *hidden]:
+            path.write_bytes(change)
+            try:
+                with hostile.watched(folder):
+                    reader.read(folder)
+            except reader.refuses:
+                refused += 1
+        path.write_bytes(content)
+        assert refused >= 3 or len(files) > 1
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("layout", ["zip", "older", "bare"])
+def test_weights_with_code_are_refused(protocol, layout, tmp_path):
+    path, marker = tmp_path / "a.pth", tmp_path / "was_run"
+    code = hostile.pickled(marker, protocol)
+    if layout == "zip":
+        write_zip(path, code, {})
+    elif layout == "older":
+        write_legacy(path, code, {}, {})
+    else:
+        path.write_bytes(code)
+    with pytest.raises(UserError, match=r"a\.pth: (mentions|opcode)"), hostile.watched(tmp_path):
+        weights.read(path)
+    assert not marker.exists()
+    assert not isinstance(pickle.loads(code), str)  # the payload works where it is unpickled
+    assert marker.exists()
+
+
+def doubled(levels):
+    """A tuple of twice a tuple of twice a tuple ...: few bytes, whose text is endless."""
+    return b")" + b"q\x07h\x07\x86" * levels
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        # Their texts, or their depth, must not be part of a message.
+        pytest.param(b"\x80\x02" + doubled(64) + b"\x8c\x01x\x93.", id="as a name"),
+        pytest.param(
+            b"\x80\x02(" + text("storage") + b"ctorch\nFloatStorage\n" + doubled(64)
+            + text("cpu") + b"K\x01tQ.", id="as a key",
+        ),
+        pytest.param(
+            finished(dictionary({"w": tensor("0", "FloatStorage", 1, (1,), (1,))})).replace(
+                b"(J\x01\0\0\0t", doubled(64), 1
+            ), id="as a shape",
+        ),
+        pytest.param(
+            b"\x80\x02(" + text("storage") + b"ctorch\nFloatStorage\n)" + b"\x85" * 10**5
+            + text("cpu") + b"K\x01tQ.", id="deep",
+        ),
+        pytest.param(
+            finished(dictionary({"w": tensor("0", "FloatStorage", 1, (2**47, 2**47, 0), (1,) * 3)
+                                 .replace(number(2**47), b"\x8a\x06" + b"\0" * 5 + b"\x40")})),
+            id="empty and endless",
+        ),
+    ],
+)  # fmt: skip
+def test_pickles_that_grow_when_they_are_printed(pickled, tmp_path):
+    path = write_zip(tmp_path / "a.pth", pickled, {"0": bytes(4)})
+    with pytest.raises(UserError, match=r"a\.pth") as caught, hostile.watched(tmp_path):
+        weights.read(path)
+    assert len(str(caught.value)) < 400
+
+
+def npy_of(array):
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if "np" in name or name == "prepared"])
+def test_arrays_of_objects_are_refused(name, valid, tmp_path):
+    reader, folder = READERS[name], valid(name)
+    marker = tmp_path / "was_run"
+    objects = npy_of(np.array([hostile.Payload(marker)] * 30, object))
+    for path in (one for one in folder.glob("*") if one.suffix in (".npy", ".npz")):
+        content = path.read_bytes()
+        members = hostile.members_of(content) if path.suffix == ".npz" else {"": b""}
+        for member in members:
+            changed = hostile.zip_of({**members, member: objects}.items(), 8) if member else objects
+            path.write_bytes(changed)
+            with contextlib.suppress(UserError), hostile.watched(folder):
+                reader.read(folder)
+            with contextlib.suppress(UserError), hostile.watched(folder):
+                arrays.whole(arrays.open_file(path)[member.removesuffix(".npy") or arrays.ONLY])
+                pytest.fail("objects were read")
+        path.write_bytes(content)
+    assert not marker.exists()
+
+
+# Bombs: some kilobytes that claim, or become, more than the memory.
+
+
+def head_of(descr, shape):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
+    return file.getvalue()
+
+
+def deflated_zeros(packer, megabytes):
+    """As a packer gives them; each megabyte is packed as the one before."""
+    begun = packer.flush(zlib.Z_FULL_FLUSH)
+    one = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return begun + one * megabytes + packer.flush()
+
+
+def element(kind, content):
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def mat_of(variables):
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + variables
+
+
+def mat_head(kind, shape, name=b"image"):
+    return (
+        element(6, struct.pack("<II", kind, 0))
+        + element(5, struct.pack(f"<{len(shape)}i", *shape))
+        + element(1, name)
+    )
+
+
+def packed_variable(kind, shape, content_kind, megabytes):
+    """A packed variable that holds some megabytes of zeros, as its sizes say."""
+    head = mat_head(kind, shape)
+    size = megabytes * 2**20
+    packer = zlib.compressobj(9)
+    begun = packer.compress(
+        struct.pack("<II", 14, len(head) + 8 + size) + head + struct.pack("<II", content_kind, size)
+    )
+    content = begun + deflated_zeros(packer, megabytes)
+    return mat_of(struct.pack("<II", 15, len(content)) + content)
+
+
+def png_of(width, height):
+    def chunk(kind, content):
+        whole = kind + content
+        return struct.pack(">I", len(content)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", deflated_zeros(zlib.compressobj(9), 4))
+        + chunk(b"IEND", b"")
+    )
+
+
+def webp_of(width, height):
+    bits = (width - 1) | (height - 1) << 14
+    body = b"VP8L" + struct.pack("<IBI", 24, 0x2F, bits) + bytes(19)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+def read_arrays(path):
+    for entry in arrays.open_file(path).values():
+        arrays.whole(entry)
+
+
+def tar_of_a_long_name(path):
+    """A name of 512 megabytes in half a megabyte."""
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 2**29
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(member.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(2**5):
+            file.write(bytes(2**20))
+
+
+def endless_h5(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("image", (2**40, 8), "f8", chunks=(2**10, 8))
+
+
+def repeated_text_h5(path):
+    """A million times the same text of a megabyte, by the same place in the file."""
+    with h5py.File(path, "w") as file:
+        file["one"] = np.full(4096, 7, "u2")
+        file["one"].attrs["MATLAB_class"] = np.bytes_("char")
+        cells = np.full(100_000, file["one"].ref, h5py.ref_dtype)
+        file["image"] = cells
+
+
+BOMBS = {
+    "npz, claimed": ("a.npz", lambda path: path.write_bytes(hostile.zip_of(
+        [("image.npy", head_of("<f8", (2**40, 8)) + bytes(1000))], 8)), read_arrays,
+        "would take .* GiB of memory"),
+    "npz, in several": ("a.npz", lambda path: path.write_bytes(hostile.zip_of(
+        [(f"image{n}.npy", head_of("<f8", (2**29,)) + bytes(99)) for n in range(4)], 8)),
+        read_arrays, "cannot be read"),
+    "npz, without bytes": ("a.npz", lambda path: path.write_bytes(hostile.zip_of(
+        [("image.npy", head_of("<f8", (2**40, 0)))], 8)), read_arrays, "would take|is cut"),
+    "npy, claimed": ("a.npy", lambda path: path.write_bytes(head_of("<f8", (2**40, 8))),
+                     read_arrays, "is cut"),
+    "npy, without bytes": ("a.npy", lambda path: path.write_bytes(head_of("<f8", (2**40, 0))),
+                           read_arrays, "is cut"),
+    "npy, texts of nothing": ("a.npy", lambda path: path.write_bytes(head_of("<U0", (10**9,))),
+                              read_arrays, "hold nothing|is cut"),
+    "features": ("a.npz", lambda path: np.savez_compressed(
+        path, ids=np.zeros(10**7, "u1"), features=np.zeros((1, 1))), features.read,
+        "more than features ever do"),
+    "mat, text": ("a.mat", lambda path: path.write_bytes(packed_variable(
+        4, (1, 2**28), 4, 512)), read_arrays, "more than texts have"),
+    "mat, text in a cell": ("a.mat", lambda path: path.write_bytes(packed_variable(
+        1, (1, 1), 14, 512)), read_arrays, "a.mat:image cannot be read"),
+    "mat, claimed": ("a.mat", lambda path: path.write_bytes(mat_of(element(
+        14, mat_head(6, (2**31 - 1, 2**31 - 1)) + element(9, bytes(8))))), read_arrays,
+        "would take"),
+    "mat, sparse": ("a.mat", lambda path: path.write_bytes(mat_of(element(
+        14, mat_head(5, (1, 2**31 - 1)) + element(9, bytes(8))))), read_arrays, "would take"),
+    "mat 4, name": ("a.mat", lambda path: path.write_bytes(
+        struct.pack("<5i", 0, 1, 1, 0, 2**31 - 1) + bytes(100)), read_arrays, "is cut"),
+    "matconvnet": ("a.mat", lambda path: path.write_bytes(packed_variable(
+        6, (2**26, 1), 9, 512)), matconvnet.read, "no variable|unpacks to more"),
+    "h5, never written": ("a.h5", endless_h5, read_arrays, "never written"),
+    "h5, cells of one text": ("a.h5", repeated_text_h5, read_arrays, "is longer than"),
+    "tar, name": ("a.tgz", tar_of_a_long_name, lambda path: archive.unpacked(
+        path, path.parent / "out"), "a name of 536,870,912 bytes"),
+    "PNG": ("a.png", lambda path: path.write_bytes(png_of(60_000, 60_000)), open_rgb, "limit"),
+    "WebP": ("a.webp", lambda path: path.write_bytes(webp_of(16383, 16383)), open_rgb, "limit"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", BOMBS)
+def test_no_bomb_is_unpacked(name, tmp_path):
+    file, write, read, says = BOMBS[name]
+    write(tmp_path / file)
+    assert (tmp_path / file).stat().st_size < 2**21
+    with pytest.raises(ValueError, match=says), hostile.watched(tmp_path):
+        read(tmp_path / file)
+
+
+def test_all_arrays_of_a_file_together_have_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "_MOST_UNPACKED", 20_000)
+    np.savez_compressed(tmp_path / "a.npz", **{f"x{n}": np.ones(1000) for n in range(3)})
+    scipy.io.savemat(tmp_path / "a.mat", {f"x{n}": np.ones(1000) for n in range(3)})
+    for path in (tmp_path / "a.npz", tmp_path / "a.mat"):
+        entries = list(arrays.open_file(path).values())
+        np.testing.assert_array_equal(arrays.whole(entries[0]).ravel(), np.ones(1000))
+        arrays.whole(entries[1])
+        with pytest.raises(UserError, match="and other arrays of this file would take"):
+            arrays.whole(entries[2])
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_text_in_a_zip_file_that_becomes_too_long_is_refused(method, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as file:
+        file.writestr("a.txt", bytes(2**25))
+    root = archive.opened(tmp_path / "a.zip")
+    with (
+        pytest.raises(UserError, match=r"a\.txt is damaged .*unpack to"),
+        hostile.watched(tmp_path),
+    ):
+        archive.read_lines(root / "a.txt")
+
+
+def test_ten_thousand_labels_are_no_columns(tmp_path):
+    rows = "".join(f"{row},red,label{row}\n" for row in range(20_000))
+    (tmp_path / "table.csv").write_text("id,text,labels\n" + rows)
+    with pytest.raises(UserError, match="20000 different labels"), hostile.watched(tmp_path):
+        tables.read_table(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("mark", ["<DESCRIPTION>", "<text>", "<", "<text>" + "<" * 10**6])
+def test_markup_without_an_end_takes_no_time(mark, tmp_path):
+    (tmp_path / "a.xml").write_text(mark * (2 * 10**6 // len(mark)) + "</text>")
+    for read in (iapr_tc12._description, builder_wikipedia._read_text):
+        with contextlib.suppress(UserError), hostile.watched(tmp_path):
+            read(tmp_path / "a.xml")
+
+
+# Ways out of a folder.
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink", "device", "absolute", "above"])
+def test_a_tar_file_leads_nowhere_else(kind, tmp_path):
+    path, folder = tmp_path / "in/a.tar", tmp_path / "in/out"
+    path.parent.mkdir()
+    (tmp_path / "secret").write_text("secret")
+    names = {"absolute": str(tmp_path / "outside"), "above": "../../outside"}
+    first, second = tarfile.TarInfo("link"), tarfile.TarInfo(names.get(kind, "link/outside"))
+    first.type = {"symlink": tarfile.SYMTYPE, "hardlink": tarfile.LNKTYPE,
+                  "device": tarfile.FIFOTYPE}.get(kind, tarfile.DIRTYPE)  # fmt: skip
+    first.linkname = {"symlink": str(tmp_path), "hardlink": "../../secret"}.get(kind, "")
+    with tarfile.open(path, "w") as file:
+        file.addfile(first)
+        file.addfile(second)
+    before = sorted(tmp_path.rglob("*"))
+    with contextlib.suppress(UserError), hostile.watched(tmp_path / "in"):
+        archive.unpacked(path, folder)
+    found = [one for one in sorted(tmp_path.rglob("*")) if one not in before]
+    assert kind == "absolute" or not found
+    assert all(folder in (one, *one.parents) and not one.is_symlink() for one in found)
+
+
+def test_a_zip_file_leads_nowhere_else(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "outside.txt").write_text("secret")
+    with zipfile.ZipFile(folder / "a.zip", "w") as file:
+        file.writestr("../outside.txt", "own")
+        file.writestr("good/a.txt", "good")
+    with hostile.watched(folder):
+        root = archive.opened(folder / "a.zip")
+        assert archive.read(root / "good/a.txt") == b"good"
+        with contextlib.suppress(UserError):
+            assert archive.read(root / "../outside.txt") == b"own"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip", "in", "outside.txt"]
+
+
+def test_no_link_out_of_a_file_is_followed(tmp_path):
+    secret = np.arange(12.0).reshape(4, 3)
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["image"] = secret
+        for name, array in (("data", [7.0]), ("ir", [0]), ("jc", [0, 1])):
+            file[name] = array
+    (tmp_path / "raw").write_bytes(secret.tobytes())
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = h5py.ExternalLink("secret.h5", "image")
+        external = [(str(tmp_path / "raw"), 0, secret.nbytes)]
+        file.create_dataset("raw", secret.shape, secret.dtype, external=external)
+        layout = h5py.VirtualLayout(secret.shape, secret.dtype)
+        layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "image", secret.shape)
+        file.create_virtual_dataset("virtual", layout)
+        file["cells"] = np.array([file["raw"].ref], h5py.ref_dtype)
+        group = file.create_group("sparse")
+        group.attrs["MATLAB_sparse"] = np.uint64(1)
+        for name in ("data", "ir", "jc"):
+            group[name] = h5py.ExternalLink("secret.h5", name)
+    entries = arrays.open_file(tmp_path / "a.h5")
+    assert set(entries) == {"raw", "virtual", "cells", "sparse"}
+    for name, entry in entries.items():
+        with pytest.raises(UserError, match="lacks one" if name == "sparse" else "in other files"):
+            entry.open()
+
+
+@pytest.mark.parametrize("key", ["pythonClassName", "python_class_name", "type"])
+def test_no_module_that_a_prepared_data_set_names_is_imported(key, tmp_path, monkeypatch):
+    archives.write_mirflickr(tmp_path / "manual")
+    archives.build(mirflickr25k.Mirflickr25k, archives.MIR, tmp_path)
+    (path,) = tmp_path.glob("prepared/**/features.json")
+    whole = json.loads(path.read_text())
+    whole["featuresDict"]["features"]["id"] = {key: "evil_module.Text", "content": {}, "text": {}}
+    path.write_text(json.dumps(whole))
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('it was run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"features\.json names a feature 'evil_module.Text'"):
+        prepared.open_pairs(path.parent)
+
+
+# The package's own code.
+
+_UNSAFE_MODULES = {
+    "_pickle", "cPickle", "cloudpickle", "code", "codeop", "ctypes", "dill", "joblib", "marshal",
+    "multiprocessing", "pickle", "runpy", "shelve", "subprocess", "torch", "yaml",
+}  # fmt: skip
+_UNSAFE_NAMES = {"eval", "exec", "compile", "__import__"}
+_UNSAFE_ATTRIBUTES = {"system", "popen", "execv", "execve", "spawnv", "read_pickle", "fromfile"}
+
+
+def unsafe_lines(source):
+    """What a file could run a stranger's code with, each with its line."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = set()
+        if isinstance(node, ast.Import):
+            names = {alias.name.partition(".")[0] for alias in node.names} & _UNSAFE_MODULES
+        elif isinstance(node, ast.ImportFrom):
+            names = {(node.module or "").partition(".")[0]} & _UNSAFE_MODULES
+        elif isinstance(node, ast.Name):
+            names = {node.id} & _UNSAFE_NAMES
+        elif isinstance(node, ast.Call):
+            names = set(unsafe_in_call(node))
+        found += [(node.lineno, name) for name in sorted(names)]
+    return found
+
+
+def unsafe_in_call(node):
+    called = ast.unparse(node.func)
+    if called.rpartition(".")[2] in _UNSAFE_ATTRIBUTES:
+        yield called
+    keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+    if (
+        keywords.get("allow_pickle", "False") != "False"
+        or keywords.get("shell", "False") != "False"
+    ):
+        yield called
+    if called in ("np.load", "numpy.load") and "allow_pickle" not in keywords:
+        yield f"{called} without allow_pickle=False"
+    # Modules are chosen from tables of the package's own.
+    own = node.args and ast.unparse(node.args[0]).startswith("f'{__name__}.")
+    if called.endswith("import_module") and not own:
+        yield called
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from pickle import loads", "import yaml", "eval('1')", "f = exec",
+        "np.load(f)", "np.load(f, allow_pickle=True)", "np.save(f, a, allow_pickle=flag)",
+        "run('ls', shell=True)", "os.system('ls')", "import subprocess", "import torch",
+        "importlib.import_module(name)", "def f():\n    import marshal",
+    ],
+)  # fmt: skip
+def test_unsafe_code_is_seen(source):
+    assert unsafe_lines(source)
+
+
+def test_the_package_runs_no_code_of_others():
+    root = pathlib.Path(jxhash.__file__).parent
+    files = [*root.rglob("*.py"), *(root.parent / "configs").glob("*.py")]
+    assert len(files) > 80
+    assert {str(file): lines for file in files if (lines := unsafe_lines(file.read_text()))} == {}

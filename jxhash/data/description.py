@@ -13,7 +13,7 @@ from jxhash.files import parse_json
 
 FILE = "dataset.json"
 
-_LONGEST_NAME = 255
+_LONGEST_NAME, _LONGEST_PATH = 255, 1000
 # A column each.
 _MOST_WORDS = {"max_words": 2**20, "length": 2**12}
 
@@ -110,7 +110,7 @@ def _read_description(file: pathlib.Path, name: str) -> Description:
             values[key] = _skip(file, value)
         elif not isinstance(value, str) or not value:
             raise UserError(f"{file}: {key!r} is a text, not {value!r:.60}")
-        elif not all(map(_is_a_name, value.split("/"))):
+        elif len(value) > _LONGEST_PATH or not all(map(_is_a_name, value.split("/"))):
             raise UserError(f"{file}: {key!r} is {value[:60]!r}, which is no name or path")
     values["words"] = _words(file, values.get("words", {}))
     values["split"] = _object(file, values.get("split", {}), (*splits.PARTS, "seed"))

@@ -163,10 +163,18 @@ def _read_list(source: pathlib.Path) -> dict[str, pathlib.Path]:
         file = source.parent / name
         if name in files:
             raise UserError(f"{source}, line {number}: {name!r} occurs twice")
-        if "\0" in name or not file.is_file():
-            raise UserError(f"{source}, line {number}: there is no picture {str(file)!r}")
+        if not _is_file(file):
+            raise UserError(f"{source}, line {number}: there is no picture {str(file)[:300]!r}")
         files[name] = file
     return files
+
+
+def _is_file(path: pathlib.Path) -> bool:
+    try:
+        return path.is_file()
+    # A name that no file can have.
+    except (OSError, ValueError):
+        return False
 
 
 def _require_options(arguments: argparse.Namespace) -> None:

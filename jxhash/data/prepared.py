@@ -1,12 +1,13 @@
 """From a data set that a builder prepared to one that methods train on."""
 
 import contextlib
+import functools
 import io
 import itertools
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +16,14 @@ from jxhash import arrays
 from jxhash.data import builders, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
 from jxhash.errors import UserError
-from jxhash.files import write_atomically
+from jxhash.files import read_json, write_atomically
 
 # What a run needs of all pairs at once, collected at the first use: reading it off the records
 # takes 0.2 ms a pair, every time.
 _TABLE = "jxhash.npz"
 FEATURES = "image_features.npz"
+_FEATURE_KEYS = ("pythonClassName", "python_class_name", "type")
+_OWN_FEATURES = "tensorflow_datasets.core.features."
 
 
 class Pictures(Sequence[bytes]):
@@ -70,6 +73,39 @@ class Pairs(NamedTuple):
     version: str
 
 
+def _naming_damage(opens: Callable[..., Pairs]) -> Callable[..., Pairs]:
+    """Makes a UserError of whatever the readers of the several files raise."""
+
+    @functools.wraps(opens)
+    def opened(folder: str | os.PathLike) -> Pairs:
+        try:
+            return opens(folder)
+        except UserError:
+            raise
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [""])[0][:120]
+            raise UserError(
+                f"{folder} is damaged ({type(error).__name__}: {reason}); remove it and build it "
+                "again"
+            ) from error
+
+    return opened
+
+
+def _require_known_features(path: pathlib.Path) -> None:
+    """Refuses features that are not tensorflow-datasets' own: it imports the modules they name."""
+    waiting = [read_json(path)]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            names = [one[key] for key in _FEATURE_KEYS if key in one]
+            if not all(isinstance(name, str) and name.startswith(_OWN_FEATURES) for name in names):
+                raise UserError(f"{path} names a feature {names[0]!r:.80}, which is not imported")
+        if isinstance(one, dict | list):
+            waiting.extend(one.values() if isinstance(one, dict) else one)
+
+
+@_naming_damage
 def open_pairs(folder: str | os.PathLike) -> Pairs:
     """Opens what a builder prepared.
 
@@ -77,13 +113,14 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
       folder: the folder of the prepared data set, `<data_dir>/<name>/<config>/<version>`.
 
     Raises:
-      UserError: there is none.
+      UserError: there is none, or it is damaged.
     """
     import tensorflow_datasets as tfds
 
     folder = pathlib.Path(folder)
     if not (folder / "dataset_info.json").is_file():
         raise UserError(f"{folder} is no prepared data set; see docs/data.md for how to build it")
+    _require_known_features(folder / "features.json")
     builder = tfds.builder_from_directory(folder)
     splits = list(builder.info.splits)
     decoders = {"image": tfds.decode.SkipDecoding()} if "image" in builder.info.features else None

@@ -330,6 +330,6 @@ def _beneath(folder: pathlib.Path, path: str) -> pathlib.Path:
     parts = pathlib.PurePosixPath(path.replace("\\", "/"))
     relative = parts.relative_to(parts.anchor)
     whole = folder / relative
-    if ".." not in relative.parts and whole.is_file():
+    if ".." not in relative.parts and _has_content(whole):
         return whole
     return folder / parts.name
