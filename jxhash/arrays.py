@@ -485,7 +485,8 @@ def _texts(what: str, array: np.ndarray) -> list[str]:
         if array.dtype.kind == "S":
             return [text.decode() for text in array.ravel().tolist()]
         # numpy takes any number for a character; such a text ends the process sooner or later.
-        characters = np.ascontiguousarray(array).reshape(-1).view(np.uint32)
+        native = array.astype(array.dtype.newbyteorder("="))
+        characters = np.ascontiguousarray(native).reshape(-1).view(np.uint32)
         if ((characters > 0x10FFFF) | (characters >> 11 == 0xD800 >> 11)).any():
             raise ValueError("its texts hold numbers that are no characters")
         return array.ravel().tolist()

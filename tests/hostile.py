@@ -543,8 +543,8 @@ def _hook(event, arguments):
     elif event == "exec" and getattr(arguments[0], "co_filename", "").startswith("<string"):
         _seen.append(f"code is run: {arguments[0]!r:.200}")
     elif event in _CHANGES_FILES:
-        # Paths beside an open folder are those of shutil.rmtree, which never leaves it.
-        if all(one in (None, -1) for one in arguments if not isinstance(one, str | os.PathLike)):
+        # A path beside an open folder is one of shutil.rmtree's, which never leaves it.
+        if event == "os.truncate" or arguments[-1] in (None, -1):
             _seen.extend(f"{event}: {path}" for path in arguments if _is_outside(path))
     elif event == "open" and (arguments[2] or 0) & _FOR_WRITING and _is_outside(arguments[0]):
         _seen.append(f"written: {arguments[0]}")

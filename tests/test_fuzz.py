@@ -8,10 +8,13 @@ import contextlib
 import gzip
 import io
 import json
+import os
 import pathlib
 import pickle
 import struct
+import subprocess
 import tarfile
+import time
 import zipfile
 import zlib
 
@@ -653,6 +656,136 @@ def test_no_module_that_a_prepared_data_set_names_is_imported(key, tmp_path, mon
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"features\.json names a feature 'evil_module.Text'"):
         prepared.open_pairs(path.parent)
+
+
+# What was found once: a reader, one of its files, what lies there, and what is said of it.
+
+
+def npz_of(**contents):
+    return hostile.zip_of([(f"{name}.npy", npy_of(array)) for name, array in contents.items()], 0)
+
+
+def text_of(number):
+    """Texts as numpy keeps them, of one number that may be no character."""
+    return head_of("<U1", (30,)) + struct.pack("<I", number) * 30
+
+
+WIKI_LIST = "wikipedia_dataset/testset_txt_img_cat.list"
+REGRESSIONS = [
+    ("features, npz", "a.npz", hostile.zip_of([("ids.npy", b"x"), ("features.npy", b"x")], 0),
+     "cannot be read"),
+    ("features, npz", "a.npz", npz_of(ids=hostile.IDS, features=hostile.IMAGES, card="[]"),
+     "the card is no JSON object"),
+    ("features, npz", "a.npz",
+     npz_of(ids=hostile.IDS, features=hostile.IMAGES, card="[" * 10**5), "nested too deeply"),
+    ("features, npy", "a.npy", hostile.zip_of([], 0), "cannot be read"),
+    ("data, described", "a.npz", hostile.zip_of(
+        [("x.npy", npy_of(hostile.IMAGES)), ("words.npy", text_of(0x110000))], 0),
+     "numbers that are no characters"),
+    ("data, described", "a.npz", hostile.zip_of(
+        [("x.npy", npy_of(hostile.IMAGES)), ("words.npy", text_of(0xD800))], 0),
+     "numbers that are no characters"),
+    ("data, described", "dataset.json", b'{"image": "a.npz:x", "text": "a.npz:words", "labels": '
+     b'"l.npy", "split": {"query": [1000000000000000000000]}}', "beyond 64 bits"),
+    ("data, described", "dataset.json", b'{"data": "' + b"a" * 5000 + b'"}', "no name or path"),
+    ("data, described", "dataset.json", b'{"data": ' + b"[" * 990 + b"]" * 990 + b"}",
+     "nested too deeply"),
+    ("data, described", "dataset.json", b'{"words": {"form": "tokens", "length": 1000000000}}',
+     "'length' is a whole number"),
+    ("data, npz", "a.npz", npz_of(**hostile.DATA, query_idx=[np.inf]), "holds row inf"),
+    ("data, npz", "a.npz", npz_of(image=1, text=2, labels=3), "not one number of items"),
+    ("data, npz", "a.npz", npz_of(**hostile.DATA, ids=5), "1 items are needed"),
+    ("data, npz", "a.npz", npz_of(
+        I_tr=hostile.IMAGES, I_te=hostile.IDS, T_tr=hostile.TAGS, T_te=hostile.TAGS,
+        L_tr=hostile.LABELS, L_te=hostile.LABELS), "some hold texts, others numbers"),
+    ("data, jsonl", "table.jsonl", b'{"id": 1, "text": "\\ud800", "labels": "a"}', "line 1"),
+    ("data, jsonl", "table.jsonl", b'{"id": 1, "text": ' + b"[" * 985 + b"]" * 985 + b"}",
+     "line 1"),
+    ("npy", "a.npy", head_of("<f4", (True, 3)) + bytes(12), "no array has the shape"),
+    ("npy", "a.npy", head_of("<f4", (-1, 3)) + bytes(12), "no array has the shape"),
+    ("npy", "a.npy", head_of("<f4", (2**70, 0)), "no array has the shape"),
+    ("npy", "a.npy", head_of("<f4", (1,) * 70) + bytes(4), "no array has the shape"),
+    ("split, folder", "query.npy", hostile.zip_of([], 0), "cannot be read"),
+    ("regions", "a.npy", hostile.zip_of([], 0), "is damaged"),
+    ("h5", "a.h5", struct.pack("<5i", 0, 1, 1, 0, 134744072) + bytes(3000), "cannot be read"),
+    ("report", "report.json", b"[" * 10**5, "nested too deeply"),
+    ("run", "metrics.jsonl", b"\xff\xff\n", "line 1, is damaged"),
+    ("run", "metrics.jsonl", b"[1]\n", "line 1, is no JSON object"),
+    ("run", "config.json", b"[]", "config.json is damaged"),
+    ("run", "card.json", b"[]", "holds a run on other data"),
+    ("tar", "a.tgz", gzip.compress(b"x" * 600)[:14], "a.tgz is no folder"),
+    ("list of pictures", "list.txt", b"9" * 5000, "there is no picture"),
+    ("nuswide", "ConceptsList/Concepts81.txt", b"", "too few"),
+    ("nuswide", "ConceptsList/Concepts81.txt", b"sky\n../../clouds\n", "../../clouds"),
+    ("mscoco2014", "annotations/captions_val2014.json",
+     b'{"annotations": [{"image_id": 42, "caption": "\\ud800"}]}', "expected the fields"),
+    ("iapr_tc12", "benchmark/wlist.txt", "²\tcafe\n".encode(), "expected number, name"),
+    ("iapr_tc12", "benchmark/wlist.txt", b"9" * 5000 + b"\tcafe\n", "expected number, name"),
+    ("mirflickr25k", "mirflickr25k_annotations_v080/sky.txt", b"9" * 5000, "expected a picture"),
+    ("wikipedia", WIKI_LIST, b"\x80", "line 1: not in UTF-8"),
+    ("wikipedia", WIKI_LIST, b"", "is empty"),
+    ("wikipedia", WIKI_LIST, "a b ²".encode(), "class 1 to 10"),
+    ("wikipedia", "wikipedia_dataset/categories.list", b"one\n", "expected 10 names"),
+    ("wikipedia", "wikipedia_dataset/categories.list", b"../x\n" * 10, "expected 10 names"),
+    ("matconvnet, packed", "a.mat", mat_of(struct.pack("<II", 15, 2**32 - 1)), "cannot be read"),
+    ("codes, mat", "a.mat", mat_of(element(
+        14, mat_head(6, (9, 9), b"q_\xe9") + element(9, bytes(8)))), "no image query"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "file", "content", "says"), REGRESSIONS)
+def test_what_was_found_stays_mended(name, file, content, says, valid):
+    reader, folder = READERS[name], valid(name)
+    whole = (folder / file).read_bytes()
+    (folder / file).write_bytes(content)
+    # Of several arrays each is refused by itself.
+    in_arrays = name in ("npy", "h5")
+    try:
+        with pytest.raises(reader.refuses, match=says), hostile.watched(folder):
+            read_arrays(folder / file) if in_arrays else reader.read(folder)
+    finally:
+        (folder / file).write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (b"q_\xe9", lambda content: content),  # a name that is no ASCII
+        (b"", lambda content: content),  # SciPy calls it __function_workspace__
+        (b"q", lambda content: content.replace(b"\x00\x01IM", b"\x05\x01IM")),  # a version 1.5
+    ],
+)
+def test_every_variable_that_scipy_would_read_is_checked(name, change, tmp_path):
+    """SciPy would follow the unknown type 99 out of its memory."""
+    variable = element(14, mat_head(6, (9, 9), name) + struct.pack("<II", 99, 8) + bytes(8))
+    (tmp_path / "a.mat").write_bytes(change(mat_of(variable)))
+    (entry,) = arrays.open_file(tmp_path / "a.mat").values()
+    with pytest.raises(UserError, match=r"are not its 81 numbers|no variable"):
+        entry.open()
+
+
+# The watch itself.
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda folder: os.system("true"),
+        lambda folder: subprocess.run(["true"]),
+        lambda folder: exec("1"),
+        lambda folder: pickle.loads(pickle.dumps(pathlib.Path())),
+        lambda folder: (folder.parent / "x").write_text("x"),
+        lambda folder: (folder.parent / "x").mkdir(),
+        lambda folder: np.ones(2**26),
+        lambda folder: time.sleep(2),
+    ],
+)
+def test_the_watch_sees_harm(harm, tmp_path, monkeypatch):
+    monkeypatch.setattr(hostile, "SECONDS", 0.5)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with pytest.raises((AssertionError, hostile.TooSlow)), hostile.watched(folder):
+        harm(folder)
 
 
 # The package's own code.
