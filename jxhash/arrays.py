@@ -315,7 +315,7 @@ def whole(entry: Entry) -> np.ndarray:
     """
     found = entry.open()
     if isinstance(found, list):
-        return np.array(found, str).reshape(entry.shape)
+        return np.array(found if entry.shape else found[0], str)
     return np.asarray(found.rows).T if found.columns_first else np.asarray(found.rows)
 
 
@@ -592,11 +592,14 @@ def _hdf5_entries(path: pathlib.Path) -> dict[str, Entry]:
             parts = [value.get(part) for part in _SPARSE_PARTS if _lies_in(value, part)]
             columns = parts[-1].size - 1 if len(parts) == len(_SPARSE_PARTS) else 0
             shape = (int(value.attrs["MATLAB_sparse"]), columns)
-            entries[name] = Entry(shape, lambda: _hdf5_sparse(f"{path}:{name}", parts, shape))
+            open_it = functools.partial(_hdf5_sparse, f"{path}:{name}", parts, shape)
+            entries[name] = Entry(shape, functools.partial(_guarded, f"{path}:{name}", open_it))
         elif isinstance(value, h5py.Dataset) and name.rpartition("/")[0] not in entries:
             matlab = _is_matlab(path) or "MATLAB_class" in value.attrs
             shape = value.shape[::-1] if matlab else value.shape
-            entries[name] = Entry(shape or (), lambda: _hdf5_array(f"{path}:{name}", value, matlab))
+            open_it = functools.partial(_hdf5_array, f"{path}:{name}", value, matlab)
+            opens = functools.partial(_guarded, f"{path}:{name}", open_it)
+            entries[name] = Entry(shape or (), opens)
 
     # It visits what lies in this file alone: no link, soft or external, is followed.
     file.visititems(add)
@@ -606,6 +609,11 @@ def _hdf5_entries(path: pathlib.Path) -> dict[str, Entry]:
 def _is_matlab(path: pathlib.Path) -> bool:
     with open(path, "rb") as file:
         return file.read(6) == b"MATLAB"
+
+
+def _guarded(what: str, read: Callable[[], Stored | list[str]]) -> Stored | list[str]:
+    with _reading(what):
+        return read()
 
 
 _SPARSE_PARTS = ("data", "ir", "jc")
@@ -627,9 +635,7 @@ def _hdf5_sparse(what: str, parts: Sequence[Any], shape: tuple[int, int]) -> Sto
         _require_whole(what, part)
         _require_memory(what, part.nbytes)
         _require_numbers(what, part.dtype)
-    with _reading(what):
-        dense = _dense(*map(np.asarray, parts), shape)
-    return Stored(in_memory(dense), columns_first=True)
+    return Stored(in_memory(_dense(*map(np.asarray, parts), shape)), columns_first=True)
 
 
 def _require_whole(what: str, dataset: Any) -> None:
@@ -652,8 +658,7 @@ def _hdf5_array(what: str, dataset: Any, matlab: bool) -> Stored | list[str]:
     _require_numbers(what, dataset.dtype)
     if isinstance(kind, bytes) and kind == b"char":
         _require_few(what, dataset.size, _MOST_CHARACTERS)
-        with _reading(what):
-            return [_hdf5_text(row) for row in np.atleast_2d(dataset[()]).T]
+        return [_hdf5_text(row) for row in np.atleast_2d(dataset[()]).T]
     native = dataset.dtype.newbyteorder("=")
     read = functools.partial(_read_from_hdf5, what, dataset)
     return Stored(Rows(dataset.shape, native, read), columns_first=matlab)
@@ -668,16 +673,14 @@ def _hdf5_strings(what: str, dataset: Any) -> list[str]:
     """Texts, read a few at a time: many may lie at one place of the file."""
     _require_few(what, dataset.size, _MOST_TEXTS)
     if not dataset.shape:
-        with _reading(what):
-            return [dataset.asstr()[()]]
+        return [dataset.asstr()[()]]
     texts: list[str] = []
     characters = 0
     axis = int(np.argmax(dataset.shape))
     for first in range(0, dataset.shape[axis], _TEXTS_AT_ONCE):
         place = [slice(None)] * dataset.ndim
         place[axis] = slice(first, first + _TEXTS_AT_ONCE)
-        with _reading(what):
-            some = dataset.asstr()[tuple(place)].ravel().tolist()
+        some = dataset.asstr()[tuple(place)].ravel().tolist()
         characters += sum(map(len, some))
         _require_few(what, characters, _MOST_CHARACTERS)
         texts += some
@@ -689,14 +692,13 @@ def _hdf5_cells(what: str, dataset: Any) -> list[str]:
     # Each cell has a head of its own; only where many are the same one there are more of them.
     in_file = pathlib.Path(dataset.file.filename).stat().st_size // _HDF5_HEAD_BYTES
     _require_few(what, dataset.size, min(in_file, _MOST_TEXTS))
-    left, texts = _MOST_CHARACTERS, []
-    with _reading(what):
-        for reference in np.ravel(dataset[()]):
-            cell = dataset.file[reference]
-            _require_whole(what, cell)
-            left -= cell.size
-            _require_few(what, _MOST_CHARACTERS - left, _MOST_CHARACTERS)
-            texts.append(_hdf5_text(cell[()].ravel()))
+    characters, texts = 0, []
+    for reference in np.ravel(dataset[()]):
+        cell = dataset.file[reference]
+        _require_whole(what, cell)
+        characters += cell.size
+        _require_few(what, characters, _MOST_CHARACTERS)
+        texts.append(_hdf5_text(cell[()].ravel()))
     return texts
 
 

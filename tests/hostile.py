@@ -1,7 +1,6 @@
 """The readers of outside files in one table, and the watch that is kept while they read."""
 
 import contextlib
-import fcntl  # noqa: F401 - imported before the watch, under which nothing is
 import functools
 import io
 import json
@@ -31,7 +30,7 @@ from safetensors.numpy import save_file
 from weight_files import of_arrays, write_legacy, write_zip
 
 from jxhash import arrays, codes, configuration, data, main
-from jxhash.data import builders, extract, features, prepared, protocols, regions, tables, wikipedia
+from jxhash.data import extract, features, prepared, protocols, regions, tables, wikipedia
 from jxhash.data.builders import archive
 from jxhash.errors import UserError
 from jxhash.evaluation import files as code_files
@@ -452,7 +451,9 @@ READERS = {
     "prepared": Reader(write_prepared, lambda f: prepared._kept_table(f / "jxhash.npz")),
     "codes, npz": one("a.npz", saved(np.savez, **PEER_CODES), each_array),
     "codes of a run": one("codes.npz", saved(np.savez_compressed, **run_codes()), each_array),
-    "codes, mat": one("a.mat", lambda path: scipy.io.savemat(path, PEER_CODES), each_array),
+    "codes, mat": one(
+        "a.mat", lambda path: scipy.io.savemat(path, {**PEER_CODES, "note": "text"}), each_array
+    ),
     "codes, npy": one("a.npy", lambda p: np.save(p, TAGS), lambda p: code_files.read_array(str(p))),
     "report": Reader(write_report, lambda folder: report.read(folder / "report.json")),
     "run": Reader(write_run, read_run),
@@ -556,6 +557,9 @@ def _is_outside(path):
     return _watched not in pathlib.Path(os.path.abspath(os.fsdecode(path))).parents
 
 
+_TOLD = pathlib.Path("/proc/self/clear_refs").exists()
+
+
 def _memory(line):
     with open("/proc/self/status") as file:
         return next(int(row.split()[1]) for row in file if row.startswith(line)) * 1024
@@ -583,11 +587,13 @@ def watched(folder):
     global _watched
     _hooked()
     _seen.clear()
-    _reset_peak()
-    before = _memory("VmRSS")
     limits = resource.getrlimit(resource.RLIMIT_AS)
     handler = signal.signal(signal.SIGALRM, _too_slow)
-    resource.setrlimit(resource.RLIMIT_AS, (_memory("VmSize") + _MOST_MEMORY, limits[1]))
+    before = 0
+    if _TOLD:
+        _reset_peak()
+        before = _memory("VmRSS")
+        resource.setrlimit(resource.RLIMIT_AS, (_memory("VmSize") + _MOST_MEMORY, limits[1]))
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     _watched = folder
     try:
@@ -597,20 +603,9 @@ def watched(folder):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    taken = (_memory("VmHWM") - before) / 2**20
+    taken = (_memory("VmHWM") - before) / 2**20 if _TOLD else 0
     assert not _seen, _seen
     assert taken < MEGABYTES, f"{taken:.0f} MiB"
-
-
-def packed(elements):
-    """Each variable of a MATLAB 5 file, behind the file's head, as a packed one."""
-    found, place = [], 0
-    while place < len(elements):
-        length = 8 + int.from_bytes(elements[place + 4 : place + 8], "little")
-        content = zlib.compress(bytes(elements[place : place + length]))
-        found.append((15).to_bytes(4, "little") + len(content).to_bytes(4, "little") + content)
-        place += length
-    return b"".join(found)
 
 
 class Payload:
@@ -625,9 +620,6 @@ class Payload:
 
 def pickled(marker, protocol=2):
     return pickle.dumps({"w": Payload(marker)}, protocol)
-
-
-__all__ = ["READERS", "Reader", "builders", "packed", "pickled", "watched"]
 
 
 def members_of(content):

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import struct
 import subprocess
 import tarfile
@@ -526,6 +527,8 @@ BOMBS = {
     "tar, name": ("a.tgz", tar_of_a_long_name, lambda path: archive.unpacked(
         path, path.parent / "out"), "a name of 536,870,912 bytes"),
     "PNG": ("a.png", lambda path: path.write_bytes(png_of(60_000, 60_000)), open_rgb, "limit"),
+    "PNG in an archive": ("a.png", lambda path: path.write_bytes(png_of(60_000, 60_000)),
+                          archive.checked_picture, "no whole picture"),
     "WebP": ("a.webp", lambda path: path.write_bytes(webp_of(16383, 16383)), open_rgb, "limit"),
 }  # fmt: skip
 
@@ -709,6 +712,11 @@ REGRESSIONS = [
     ("regions", "a.npy", hostile.zip_of([], 0), "is damaged"),
     ("h5", "a.h5", struct.pack("<5i", 0, 1, 1, 0, 134744072) + bytes(3000), "cannot be read"),
     ("report", "report.json", b"[" * 10**5, "nested too deeply"),
+    ("report", "report.json",
+     lambda whole: re.sub(rb'"map": [0-9.]+', b'"map": 1' + b"0" * 400, whole), "is no report"),
+    ("prepared", "jxhash.npz", npz_of(
+        parts=hostile.IDS, places=np.arange(30), num_words=7, words=np.zeros((30, 1), np.uint8),
+        ids=np.zeros(3, np.uint8), ids_ends=3), "is damaged"),
     ("run", "metrics.jsonl", b"\xff\xff\n", "line 1, is damaged"),
     ("run", "metrics.jsonl", b"[1]\n", "line 1, is no JSON object"),
     ("run", "config.json", b"[]", "config.json is damaged"),
@@ -737,7 +745,7 @@ REGRESSIONS = [
 def test_what_was_found_stays_mended(name, file, content, says, valid):
     reader, folder = READERS[name], valid(name)
     whole = (folder / file).read_bytes()
-    (folder / file).write_bytes(content)
+    (folder / file).write_bytes(content(whole) if callable(content) else content)
     # Of several arrays each is refused by itself.
     in_arrays = name in ("npy", "h5")
     try:

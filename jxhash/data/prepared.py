@@ -146,7 +146,8 @@ def _kept_table(path: pathlib.Path) -> dict[str, np.ndarray] | None:
     try:
         table = {name: arrays.whole(entry) for name, entry in arrays.open_file(path).items()}
         _check(table)
-    except (ValueError, KeyError) as error:
+    # What is of another kind fails in as many ways.
+    except Exception as error:
         raise UserError(f"{path} is damaged ({error}); remove it, and it is made again") from error
     return table
 
