@@ -511,11 +511,16 @@ READERS = {
 }
 
 
+# Pillow imports the readers of formats when it first meets a strange file.
+Image.init()
+
+
 # The watch.
 
 SECONDS = 10
-# What files of some kilobytes may take; a packed one grows by a factor of a thousand at most.
-MEGABYTES = 200
+# What files of some kilobytes may take. SciPy unpacks 128 KiB of a file at once, which may become a
+# thousand times as much, and copies it.
+MEGABYTES = 400
 _MOST_MEMORY = 2**31
 
 _RUNS_SOMETHING = {
@@ -554,7 +559,8 @@ def _hook(event, arguments):
 def _is_outside(path):
     if not isinstance(path, str | bytes | os.PathLike):
         return False
-    return _watched not in pathlib.Path(os.path.abspath(os.fsdecode(path))).parents
+    path = pathlib.Path(os.path.abspath(os.fsdecode(path)))
+    return _watched not in (path, *path.parents)
 
 
 _TOLD = pathlib.Path("/proc/self/clear_refs").exists()
@@ -603,9 +609,10 @@ def watched(folder):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    taken = (_memory("VmHWM") - before) / 2**20 if _TOLD else 0
-    assert not _seen, _seen
-    assert taken < MEGABYTES, f"{taken:.0f} MiB"
+        # Also where the file was refused.
+        taken = (_memory("VmHWM") - before) / 2**20 if _TOLD else 0
+        assert not _seen, "; ".join(_seen)
+        assert taken < MEGABYTES, f"{taken:.0f} MiB"
 
 
 class Payload:
