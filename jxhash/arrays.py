@@ -5,8 +5,8 @@ asked for: straight from the file where its rows lie there one after the other (
 .npz, HDF5), else from memory. No file is mapped: one that is cut while it is in use gives an error
 and not a crash, and what was read does not count as memory of the process.
 
-Nothing is unpickled, no link out of an HDF5 file is followed, and no array is unpacked that
-is larger than 4 GiB.
+Nothing is unpickled, no link out of an HDF5 file is followed, no array is unpacked that is larger
+than 4 GiB, and no more than 8 GiB of a file.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ import pathlib
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,12 @@ _BLOCK_BYTES = 2**24
 _HDF5_CACHE_BYTES = 2**26
 # Of an array that cannot be read by rows; a few bytes of a packed file may say that they are more.
 _LARGEST_UNPACKED = 2**32
+_MOST_UNPACKED = 2**33
+# What HDF5 packs best, zeros, shrinks by less; what says that it holds more was never written.
+_MOST_SHRUNK = 1100
+_MOST_TEXTS, _MOST_CHARACTERS, _TEXTS_AT_ONCE = 2**22, 2**28, 256
+_MOST_AXES = 32
+_HDF5_HEAD_BYTES = 100
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -91,7 +97,12 @@ class Rows:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("rows of a file cannot be an array without being read")
-        return np.asarray(self.read(np.arange(len(self))), dtype)
+        if not self.nbytes:
+            return np.empty(self.shape, dtype or self.dtype)
+        # A single number is read as one row.
+        return np.asarray(self.read(np.arange(math.prod(self.shape[:1]))), dtype).reshape(
+            self.shape
+        )
 
     def take(self, numbers: np.ndarray) -> "Rows":
         """A view of some rows; nothing is read."""
@@ -119,7 +130,9 @@ class Rows:
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """All rows in order, some megabytes at a time, each block with the number of its first."""
-        size = max(1, _BLOCK_BYTES // max(1, self.nbytes // max(1, len(self))))
+        if not self.nbytes:
+            return
+        size = max(1, _BLOCK_BYTES // max(1, self.nbytes // len(self)))
         for first in range(0, len(self), size):
             yield first, self.read(np.arange(first, min(first + size, len(self))))
 
@@ -156,7 +169,7 @@ def rows_not_finite(array: np.ndarray) -> np.ndarray:
 
 def in_memory(array: np.ndarray) -> Rows:
     """The rows of an array that is in memory."""
-    return Rows(array.shape, array.dtype, lambda numbers: array[numbers])
+    return Rows(array.shape, array.dtype, lambda numbers: np.atleast_1d(array)[numbers])
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
@@ -208,6 +221,10 @@ class Stored(NamedTuple):
         """
         source, ndim = self.rows, self.rows.ndim
         axis = ndim - 1 - axis if self.columns_first else axis
+        if axis != 0:
+            _require_memory(
+                "an array that does not hold its items one after the other", source.nbytes
+            )
         others = [other for other in range(ndim) if other != axis]
         order = (axis, *(others[::-1] if self.columns_first else others))
         dtype = _narrow(source.dtype)
@@ -282,17 +299,31 @@ def open_file(path: str | os.PathLike) -> dict[str, Entry]:
         raise UserError(f"there is no file {path}")
     with _reading(path):
         if suffix == ".npy":
-            return {ONLY: _npy_entry(path, 0)}
+            return {ONLY: _npy_entry(path, str(path))}
         if suffix == ".npz":
             return _npz_entries(path)
-        return _hdf5_entries(path) if _is_hdf5(path) else _mat_entries(path)
+        if _is_hdf5(path):
+            return _hdf5_entries(path)
+        return open_mat(str(path), lambda: open(path, "rb"))
+
+
+def whole(entry: Entry) -> np.ndarray:
+    """What is under a name, read whole, with the axes as its writer names them.
+
+    Raises:
+      UserError: as `open_file`.
+    """
+    found = entry.open()
+    if isinstance(found, list):
+        return np.array(found if entry.shape else found[0], str)
+    return np.asarray(found.rows).T if found.columns_first else np.asarray(found.rows)
 
 
 class _reading:  # noqa: N801 - read as a verb
     """Turns whatever goes wrong while reading a file into a UserError that names it."""
 
-    def __init__(self, path: pathlib.Path, name: str | None = None) -> None:
-        self._what = f"{path}:{name}" if name else str(path)
+    def __init__(self, what: str | pathlib.Path) -> None:
+        self._what = str(what)
 
     def __enter__(self) -> None:
         pass
@@ -316,6 +347,23 @@ def _require_memory(what: str, num_bytes: int) -> None:
         )
 
 
+class _Allowance:
+    """How much of one file may be unpacked into memory."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_UNPACKED
+
+    def take(self, what: str, num_bytes: int) -> None:
+        """Raises a UserError where an array, or all so far together, are too large."""
+        _require_memory(what, num_bytes)
+        self._left -= num_bytes
+        if self._left < 0:
+            raise UserError(
+                f"{what} and other arrays of this file would take more than "
+                f"{_MOST_UNPACKED / 2**30:.0f} GiB of memory; save them in several files"
+            )
+
+
 def _require_numbers(what: str, dtype: np.dtype) -> None:
     if dtype.hasobject:
         raise UserError(f"{what} holds Python objects, which are not read; save it as numbers")
@@ -323,27 +371,27 @@ def _require_numbers(what: str, dtype: np.dtype) -> None:
         raise UserError(f"{what} holds {dtype}, not real numbers")
 
 
-def _npy_entry(path: pathlib.Path, offset: int, size: int | None = None) -> Entry:
-    """The array whose .npy content begins at an offset of a file."""
+def _npy_entry(path: pathlib.Path, what: str, offset: int = 0, end: float = math.inf) -> Entry:
+    """The array whose .npy content lies between two places of a file."""
     with open(path, "rb") as file:
         file.seek(offset)
         shape, fortran, dtype = _npy_header(file)
         offset = file.tell()
-    if dtype.hasobject:  # whose size in the file it does not tell
-        return Entry(shape, lambda: _require_numbers(str(path), dtype))
+    size = path.stat().st_size
     num_bytes = math.prod(shape) * dtype.itemsize
-    end = path.stat().st_size if size is None else offset + size
-    if offset + num_bytes > end:
-        raise UserError(f"{path} is cut: its array of {shape} {dtype} does not end")
+    # Objects are stored in another way, which is not read. An axis of 0 hides how long others are.
+    is_cut = offset + num_bytes > min(end, size) and not dtype.hasobject
+    if is_cut or max(shape, default=0) > size:
+        raise UserError(f"{what} is cut: its array of {shape} {dtype} does not end")
     raw = shape[::-1] if fortran else shape
-    if dtype.kind in "US" and len(shape) == 1:
-        rows = Rows(raw, dtype, functools.partial(_read_from_file, path, offset, raw, dtype))
-        return Entry(shape, lambda: _texts(np.asarray(rows)))
 
-    def open_array() -> Stored:
-        _require_numbers(str(path), dtype)
+    def open_array() -> Stored | list[str]:
         read = functools.partial(_read_from_file, path, offset, raw, dtype)
-        return Stored(Rows(raw, dtype.newbyteorder("="), read), columns_first=fortran)
+        rows = Rows(raw, dtype.newbyteorder("="), read)
+        if _holds_texts(shape, dtype):
+            return _texts(what, np.asarray(rows))
+        _require_numbers(what, dtype)
+        return Stored(rows, columns_first=fortran)
 
     return Entry(shape, open_array)
 
@@ -357,7 +405,16 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     if version not in readers:
         raise ValueError(f"version {version} of the format holds no plain numbers")
     shape, fortran, dtype = readers[version](file)
-    return shape, fortran and len(shape) > 1, dtype
+    are_sizes = all(type(size) is int and 0 <= size < 2**48 for size in shape)
+    if len(shape) > _MOST_AXES or not are_sizes:
+        raise ValueError(f"no array has the shape {str(shape)[:60]}")
+    if not dtype.itemsize:
+        raise ValueError(f"entries of the type {dtype} hold nothing")
+    return shape, bool(fortran) and len(shape) > 1, dtype
+
+
+def _holds_texts(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    return dtype.kind in "US" and len(shape) < 2
 
 
 def _read_from_file(
@@ -390,10 +447,14 @@ def _runs(numbers: np.ndarray) -> Iterator[tuple[int, int]]:
 def _npz_entries(path: pathlib.Path) -> dict[str, Entry]:
     with zipfile.ZipFile(path) as archive:
         members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-    return {member.filename.removesuffix(".npy"): _member(path, member) for member in members}
+    allowance = _Allowance()
+    return {
+        member.filename.removesuffix(".npy"): _member(path, member, allowance) for member in members
+    }
 
 
-def _member(path: pathlib.Path, member: zipfile.ZipInfo) -> Entry:
+def _member(path: pathlib.Path, member: zipfile.ZipInfo, allowance: _Allowance) -> Entry:
+    what = f"{path}:{member.filename.removesuffix('.npy')}"
     if member.compress_type == zipfile.ZIP_STORED:
         with open(path, "rb") as file:
             # Name and extra field may differ in length from those of the archive's directory.
@@ -401,29 +462,34 @@ def _member(path: pathlib.Path, member: zipfile.ZipInfo) -> Entry:
             lengths = file.read(4)
         begin = member.header_offset + 30
         begin += sum(int.from_bytes(lengths[k : k + 2], "little") for k in (0, 2))
-        return _npy_entry(path, begin, member.file_size)
-    what = f"{path}:{member.filename.removesuffix('.npy')}"
+        return _npy_entry(path, what, begin, begin + member.file_size)
     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
         shape, _, dtype = _npy_header(file)
 
     def open_array() -> Stored | list[str]:
-        if not (dtype.kind in "US" and len(shape) == 1):
+        if not _holds_texts(shape, dtype):
             _require_numbers(what, dtype)
-        _require_memory(what, math.prod(shape) * dtype.itemsize)
+        allowance.take(what, max(math.prod(shape) * dtype.itemsize, *shape, 0))
         with _reading(path), zipfile.ZipFile(path) as archive, archive.open(member) as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
             # Only at the end is the checksum compared.
             if file.read(1):
                 raise UserError(f"{what} is longer than it says")
-        return _texts(array) if dtype.kind in "US" else Stored(in_memory(array))
+        return _texts(what, array) if dtype.kind in "US" else Stored(in_memory(array))
 
     return Entry(shape, open_array)
 
 
-def _texts(array: np.ndarray) -> list[str]:
-    if array.dtype.kind == "S":
-        return [entry.decode() for entry in array.ravel().tolist()]
-    return array.ravel().tolist()
+def _texts(what: str, array: np.ndarray) -> list[str]:
+    with _reading(what):
+        if array.dtype.kind == "S":
+            return [text.decode() for text in array.ravel().tolist()]
+        # numpy takes any number for a character; such a text ends the process sooner or later.
+        native = array.astype(array.dtype.newbyteorder("="))
+        characters = np.ascontiguousarray(native).reshape(-1).view(np.uint32)
+        if ((characters > 0x10FFFF) | (characters >> 11 == 0xD800 >> 11)).any():
+            raise ValueError("its texts hold numbers that are no characters")
+        return array.ravel().tolist()
 
 
 def _dense(
@@ -442,21 +508,35 @@ def _dense(
     return array
 
 
-_MAT_ITEM_BYTES = {"double": 8, "int64": 8, "uint64": 8, "single": 4, "int32": 4, "uint32": 4}
+# What an entry takes; a cell is an array, a sparse matrix becomes a whole one.
+_MAT_ITEM_BYTES = {
+    **{"double": 8, "int64": 8, "uint64": 8, "sparse": 8, "single": 4, "int32": 4, "uint32": 4},
+    **{"char": 16, "cell": 1024},
+}
 
 
-def _mat_entries(path: pathlib.Path) -> dict[str, Entry]:
-    """A file of MATLAB's formats 4 and 5."""
+def open_mat(path: str, opened: Callable[[], BinaryIO]) -> dict[str, Entry]:
+    """Lists what a file of MATLAB's formats 4 and 5 holds; no array is read.
+
+    Args:
+      path: what messages call the file.
+      opened: opens it.
+
+    Raises:
+      UserError: the file is damaged or of another kind.
+    """
     import scipy.io
+
+    allowance = _Allowance()
 
     def open_variable(name: str, shape: tuple[int, ...], kind: str) -> Stored | list[str]:
         what = f"{path}:{name}"
         if kind in ("struct", "object", "function", "opaque", "unknown"):
             raise UserError(f"{what} is a {kind} of MATLAB, not an array of numbers")
-        _require_memory(what, math.prod(shape) * _MAT_ITEM_BYTES.get(kind, 2))
-        with _reading(path, name):
-            mat5.check(path, name)
-            found = scipy.io.loadmat(path, variable_names=[name])[name]
+        allowance.take(what, max(math.prod(shape), *shape, 0) * _MAT_ITEM_BYTES.get(kind, 2))
+        with _reading(what), opened() as file:
+            mat5.check(file, [name])
+            found = scipy.io.loadmat(file, variable_names=[name])[name]
             if kind == "sparse":
                 parts = found.data, found.indices, found.indptr
                 return Stored(in_memory(_dense(*parts, shape)), columns_first=True)
@@ -465,10 +545,12 @@ def _mat_entries(path: pathlib.Path) -> dict[str, Entry]:
         _require_numbers(what, found.dtype)
         return Stored(in_memory(np.ascontiguousarray(found.T)), columns_first=True)
 
-    return {
-        name: Entry(tuple(shape), functools.partial(open_variable, name, tuple(shape), kind))
-        for name, shape, kind in scipy.io.whosmat(path)
-    }
+    with _reading(path), opened() as file:
+        mat5.check_heads(file)
+        return {
+            name: Entry(tuple(shape), functools.partial(open_variable, name, tuple(shape), kind))
+            for name, shape, kind in scipy.io.whosmat(file)
+        }
 
 
 def _mat_texts(what: str, found: np.ndarray) -> list[str]:
@@ -507,12 +589,17 @@ def _hdf5_entries(path: pathlib.Path) -> dict[str, Entry]:
         if name.startswith("#"):
             return
         if "MATLAB_sparse" in value.attrs:
-            shape = (int(value.attrs["MATLAB_sparse"]), len(value["jc"]) - 1)
-            entries[name] = Entry(shape, lambda: _hdf5_sparse(f"{path}:{name}", value, shape))
+            parts = [value.get(part) for part in _SPARSE_PARTS if _lies_in(value, part)]
+            columns = parts[-1].size - 1 if len(parts) == len(_SPARSE_PARTS) else 0
+            shape = (int(value.attrs["MATLAB_sparse"]), columns)
+            open_it = functools.partial(_hdf5_sparse, f"{path}:{name}", parts, shape)
+            entries[name] = Entry(shape, functools.partial(_guarded, f"{path}:{name}", open_it))
         elif isinstance(value, h5py.Dataset) and name.rpartition("/")[0] not in entries:
             matlab = _is_matlab(path) or "MATLAB_class" in value.attrs
             shape = value.shape[::-1] if matlab else value.shape
-            entries[name] = Entry(shape or (), lambda: _hdf5_array(path, name, value, matlab))
+            open_it = functools.partial(_hdf5_array, f"{path}:{name}", value, matlab)
+            opens = functools.partial(_guarded, f"{path}:{name}", open_it)
+            entries[name] = Entry(shape or (), opens)
 
     # It visits what lies in this file alone: no link, soft or external, is followed.
     file.visititems(add)
@@ -524,43 +611,110 @@ def _is_matlab(path: pathlib.Path) -> bool:
         return file.read(6) == b"MATLAB"
 
 
-def _hdf5_sparse(what: str, group: Any, shape: tuple[int, int]) -> Stored:
-    _require_memory(what, math.prod(shape) * 4)
-    with _reading(pathlib.Path(what)):
-        parts = (np.asarray(group[name]) for name in ("data", "ir", "jc"))
-        return Stored(in_memory(_dense(*parts, shape)), columns_first=True)
+def _guarded(what: str, read: Callable[[], Stored | list[str]]) -> Stored | list[str]:
+    with _reading(what):
+        return read()
 
 
-def _hdf5_array(path: pathlib.Path, name: str, dataset: Any, matlab: bool) -> Stored | list[str]:
+_SPARSE_PARTS = ("data", "ir", "jc")
+
+
+def _lies_in(group: Any, name: str) -> bool:
+    """Whether a group has a data set of this name, and not only a link to one."""
     import h5py
 
-    what = f"{path}:{name}"
+    linked = isinstance(group, h5py.Group) and group.get(name, getlink=True)
+    return isinstance(linked, h5py.HardLink) and isinstance(group.get(name), h5py.Dataset)
+
+
+def _hdf5_sparse(what: str, parts: Sequence[Any], shape: tuple[int, int]) -> Stored:
+    if len(parts) < len(_SPARSE_PARTS):
+        raise UserError(f"{what} is no sparse matrix: it lacks one of {', '.join(_SPARSE_PARTS)}")
+    _require_memory(what, max(math.prod(shape), *shape) * 8)
+    for part in parts:
+        _require_whole(what, part)
+        _require_memory(what, part.nbytes)
+        _require_numbers(what, part.dtype)
+    return Stored(in_memory(_dense(*map(np.asarray, parts), shape)), columns_first=True)
+
+
+def _require_whole(what: str, dataset: Any) -> None:
+    """Raises a UserError unless all that a data set says to hold lies in its own file."""
     if dataset.external or dataset.is_virtual or dataset.shape is None:
         raise UserError(f"{what} lies in other files, which are not read; copy it into this one")
-    with _reading(path, name):
-        if h5py.check_string_dtype(dataset.dtype):
-            return dataset.asstr()[()].ravel().tolist()
-        if dataset.attrs.get("MATLAB_class") == b"char":
-            return [_hdf5_text(row) for row in dataset[()].T]
-        if h5py.check_ref_dtype(dataset.dtype):
-            cells = (dataset.file[reference] for reference in np.ravel(dataset[()]))
-            return [_hdf5_text(cell[()].ravel()) for cell in cells]
+    if dataset.nbytes > _MOST_SHRUNK * dataset.id.get_storage_size():
+        raise UserError(f"{what} was never written whole; write it again")
+
+
+def _hdf5_array(what: str, dataset: Any, matlab: bool) -> Stored | list[str]:
+    import h5py
+
+    _require_whole(what, dataset)
+    kind = dataset.attrs.get("MATLAB_class")
+    if h5py.check_string_dtype(dataset.dtype):
+        return _hdf5_strings(what, dataset)
+    if h5py.check_ref_dtype(dataset.dtype):
+        return _hdf5_cells(what, dataset)
     _require_numbers(what, dataset.dtype)
+    if isinstance(kind, bytes) and kind == b"char":
+        _require_few(what, dataset.size, _MOST_CHARACTERS)
+        return [_hdf5_text(row) for row in np.atleast_2d(dataset[()]).T]
     native = dataset.dtype.newbyteorder("=")
-    read = functools.partial(_read_from_hdf5, path, name, dataset)
+    read = functools.partial(_read_from_hdf5, what, dataset)
     return Stored(Rows(dataset.shape, native, read), columns_first=matlab)
+
+
+def _require_few(what: str, number: int, most: int) -> None:
+    if number > most:
+        raise UserError(f"{what} is longer than {most:,} texts or characters and is not read")
+
+
+def _hdf5_strings(what: str, dataset: Any) -> list[str]:
+    """Texts, read a few at a time: many may lie at one place of the file."""
+    _require_few(what, dataset.size, _MOST_TEXTS)
+    if not dataset.shape:
+        return [dataset.asstr()[()]]
+    texts: list[str] = []
+    characters = 0
+    axis = int(np.argmax(dataset.shape))
+    for first in range(0, dataset.shape[axis], _TEXTS_AT_ONCE):
+        place = [slice(None)] * dataset.ndim
+        place[axis] = slice(first, first + _TEXTS_AT_ONCE)
+        some = dataset.asstr()[tuple(place)].ravel().tolist()
+        characters += sum(map(len, some))
+        _require_few(what, characters, _MOST_CHARACTERS)
+        texts += some
+    return texts
+
+
+def _hdf5_cells(what: str, dataset: Any) -> list[str]:
+    """The texts of a cell array, whose cells are data sets of their own."""
+    # Each cell has a head of its own; only where many are the same one there are more of them.
+    in_file = pathlib.Path(dataset.file.filename).stat().st_size // _HDF5_HEAD_BYTES
+    _require_few(what, dataset.size, min(in_file, _MOST_TEXTS))
+    characters, texts = 0, []
+    for reference in np.ravel(dataset[()]):
+        cell = dataset.file[reference]
+        _require_whole(what, cell)
+        characters += cell.size
+        _require_few(what, characters, _MOST_CHARACTERS)
+        texts.append(_hdf5_text(cell[()].ravel()))
+    return texts
 
 
 def _hdf5_text(characters: np.ndarray) -> str:
     return characters.astype("<u2").tobytes().decode("utf-16-le").rstrip(" \0")
 
 
-def _read_from_hdf5(path: pathlib.Path, name: str, dataset: Any, numbers: np.ndarray) -> np.ndarray:
+def _read_from_hdf5(what: str, dataset: Any, numbers: np.ndarray) -> np.ndarray:
     # In increasing order, so that no chunk is unpacked twice.
     order = np.argsort(numbers, kind="stable")
     increasing = numbers[order]
     rows = np.empty((len(numbers), *dataset.shape[1:]), dataset.dtype.newbyteorder("="))
-    with _reading(path, name):
+    with _reading(what):
+        if not dataset.shape:
+            rows[:] = dataset[()]
+            return rows
         for begin, end in _runs(increasing):
             first = int(increasing[begin])
             rows[order[begin:end]] = dataset[first : first + end - begin]

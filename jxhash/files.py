@@ -13,6 +13,8 @@ from jxhash.errors import UserError
 
 LOCK = ".lock"
 
+_DEEPEST_JSON = 64
+
 _WRITABLE = "make it writable"
 MENDS = {
     errno.ENOSPC: "make room there",
@@ -68,6 +70,28 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
         file.write(content)
 
 
+def parse_json(content: str | bytes) -> Any:
+    """Parses JSON of a stranger: what it gives can be printed and written again.
+
+    Raises:
+      ValueError: it is no JSON, is nested deeply, or has halves of characters in its texts.
+    """
+    try:
+        parsed = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    level = [parsed]
+    for _ in range(_DEEPEST_JSON):
+        nested = [one for one in level if isinstance(one, (dict, list))]
+        level = [
+            child for one in nested for child in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            json.dumps(parsed, ensure_ascii=False).encode()
+            return parsed
+    raise ValueError("it is nested too deeply")
+
+
 def read_json(path: pathlib.Path) -> Any:
     """Reads a JSON file of a run.
 
@@ -75,7 +99,7 @@ def read_json(path: pathlib.Path) -> Any:
       UserError: the file is missing, cannot be read or is damaged.
     """
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
     except (OSError, ValueError) as error:

@@ -120,6 +120,8 @@ def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> No
             raise UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
     ours, theirs = json.loads(configuration.as_json(config)), read_json(file)
+    if not isinstance(theirs, dict):
+        raise UserError(f"{file} is damaged; remove it, or choose another --workdir")
     if ours != theirs:
         different = "; ".join(configuration.differences(ours, theirs)[:3])
         raise UserError(
@@ -130,7 +132,8 @@ def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> No
 def _require_same_data(workdir: pathlib.Path, card: Mapping[str, Any]) -> None:
     """Raises a UserError where the folder holds a run on other data of the same name."""
     file = workdir / _CARD_FILE
-    if file.exists() and read_json(file).get("sha256") != card["sha256"]:
+    theirs = read_json(file) if file.exists() else card
+    if not isinstance(theirs, dict) or theirs.get("sha256") != card["sha256"]:
         raise UserError(
             f"{workdir} holds a run on other data (the hash of {card['name']} differs from that in "
             f"{_CARD_FILE}); choose another --workdir"

@@ -1,15 +1,16 @@
-"""Checks variables of MATLAB 5 files before SciPy reads them.
+"""Checks variables of MATLAB 4 and 5 files before SciPy reads them.
 
 SciPy's reader trusts what a file says of itself: a type that does not exist, or a size that the
 data does not have, ends the process. Here a variable is gone through without being kept: every
-element is of a known type, lies within the one around it, and is as long as the shape asks for.
+element is of a known type, lies within the one around it, and is as long as the shape asks for. Of
+format 4, whose variables are a head and numbers, the heads are checked.
 """
 
+import io
 import math
-import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import BinaryIO, NamedTuple
 
 _HEADER = 128
@@ -17,10 +18,17 @@ _MATRIX, _COMPRESSED = 14, 15
 _NUMBER_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
 _CHARACTER_BYTES = {1: 1, 2: 1, 4: 2, 17: 2, 18: 4}
 _UTF8 = 16
-_CELL, _CHARACTERS, _SPARSE, _NUMBERS = 1, 4, 5, range(6, 16)
+_CELL, _STRUCT, _CHARACTERS, _SPARSE, _NUMBERS = 1, 2, 4, 5, range(6, 16)
 _COMPLEX = 0x0800
 _DEEPEST = 8
 _PIECE = 2**16
+# Captions of a million pictures; texts grow several times when SciPy reads them.
+_MOST_TEXT = 2**28
+
+
+_OLD_HEAD = 20
+_OLD_BYTES = (8, 4, 4, 2, 2, 1)
+_OLD_KINDS = 3
 
 
 class _Head(NamedTuple):
@@ -32,44 +40,69 @@ class _Head(NamedTuple):
     name: bytes
 
 
-def check(path: str | os.PathLike, name: str) -> None:
-    """Checks all variables of a name in a file of MATLAB's format 5 (any other is passed over).
+def check_heads(file: BinaryIO) -> None:
+    """Checks that the variables of a file of format 4 lie in it; any other is passed over.
+
+    Raises:
+      ValueError: one does not, or is of an unknown type.
+    """
+    from scipy.io.matlab import matfile_version
+
+    if matfile_version(file)[0] != 0:
+        return
+    size, place = file.seek(0, io.SEEK_END), 0
+    while place < size:
+        file.seek(place)
+        head = file.read(_OLD_HEAD)
+        if len(head) < _OLD_HEAD:
+            raise ValueError("it is cut")
+        order = "<" if struct.unpack("<I", head[:4])[0] <= 5000 else ">"
+        kind, rows, columns, is_complex, name = struct.unpack(f"{order}5i", head)
+        number, matrix = kind // 10 % 100, kind % 10
+        if number >= len(_OLD_BYTES) or matrix >= _OLD_KINDS or is_complex not in (0, 1):
+            raise ValueError(f"a variable of the unknown type {kind}")
+        if min(rows, columns) < 0 or name < 1:
+            raise ValueError(f"a variable of the shape {rows} x {columns}")
+        place += _OLD_HEAD + name + rows * columns * (1 + is_complex) * _OLD_BYTES[number]
+        if place > size:
+            raise ValueError("it is cut")
+
+
+def check(file: BinaryIO, names: Collection[str]) -> None:
+    """Checks all variables of some names in a file of MATLAB's format 5.
+
+    A file of format 4 is passed over: SciPy reads it in Python.
 
     Args:
-      path: the file.
-      name: of the variable: an array of numbers, a sparse matrix, characters, or cells of these.
+      file: the file, open to be read.
+      names: of variables: arrays of numbers, sparse matrices, characters, or cells and structures
+        of these.
 
     Raises:
-      ValueError: the variable is damaged, or holds something else.
+      ValueError: a variable is damaged or holds something else, or there is none of these names.
     """
-    with open(path, "rb") as file:
-        check_content(file, name)
+    from scipy.io.matlab import matfile_version
 
-
-def check_content(file: BinaryIO, name: str) -> None:
-    """Checks all variables of a name, as `check` does, in a file that is open.
-
-    Raises:
-      ValueError: the variable is damaged, or holds something else.
-    """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    header = file.read(_HEADER)
-    if header[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
+    if matfile_version(file)[0] == 0:
         return
-    order = "<" if header[126:] == b"IM" else ">"
-    place = _HEADER
+    size = file.seek(0, io.SEEK_END)
+    file.seek(_HEADER - 2)
+    order = "<" if file.read(2) == b"IM" else ">"
+    place, found = _HEADER, 0
     while place + 8 <= size:
         file.seek(place)
         kind, length = struct.unpack(f"{order}II", file.read(8))
         if place + 8 + length > size:
             raise ValueError("it is cut")
         if kind == _COMPRESSED:
-            _Walk(_inflated(file.read, length), order).variable(name.encode())
+            read = _inflated(file.read, length)
         else:
             file.seek(place)
-            _Walk(file.read, order).variable(name.encode())
+            read = file.read
+        found += _Walk(read, order).variable({name.encode("latin-1") for name in names})
         place += 8 + length
+    if not found:
+        raise ValueError(f"it has no variable {' or '.join(names)}")
 
 
 def _inflated(read: Callable[[int], bytes], length: int) -> Callable[[int], bytes]:
@@ -99,14 +132,16 @@ class _Walk:
     def __init__(self, read: Callable[[int], bytes], order: str) -> None:
         self._read, self._order = read, order
 
-    def variable(self, name: bytes) -> None:
-        """Checks the variable that comes next, if it is of this name."""
+    def variable(self, names: Collection[bytes]) -> bool:
+        """Checks the variable that comes next, if it is of one of these names; says whether."""
         kind, length, _ = self._tag(None)
         if kind != _MATRIX:
             raise ValueError(f"an element of the type {kind} is no variable")
         head, left = self._head(length)
-        if head.name == name:
-            self._content(head, left, 0)
+        if head.name not in names:
+            return False
+        self._content(head, left, 0)
+        return True
 
     def _take(self, length: int) -> bytes:
         found = self._read(length)
@@ -173,6 +208,8 @@ class _Walk:
         elif head.kind == _CELL and depth < _DEEPEST:
             for _ in range(entries):
                 left = self._cell(left, depth)
+        elif head.kind == _STRUCT and depth < _DEEPEST:
+            self._structure(left, entries, depth)
         else:
             raise ValueError("it holds something other than numbers and texts")
 
@@ -183,7 +220,18 @@ class _Walk:
             raise ValueError(f"{length} bytes of the type {kind} are not its {entries} numbers")
         return left
 
+    def _structure(self, left: int, entries: int, depth: int) -> None:
+        kind, length, width, left = self._element(left, keep=True)
+        width = struct.unpack(f"{self._order}i", width)[0] if (kind, length) == (5, 4) else 0
+        kind, length, _, left = self._element(left, keep=False)
+        if width < 1 or kind != 1 or length % width:
+            raise ValueError("the names of its fields are damaged")
+        for _ in range(entries * (length // width)):
+            left = self._cell(left, depth)
+
     def _characters(self, left: int, entries: int) -> None:
+        if left > _MOST_TEXT:
+            raise ValueError(f"{left} bytes are more than texts have")
         kind, length, content, _ = self._element(left, keep=True)
         if kind == _UTF8:
             text = content.decode()

@@ -283,7 +283,7 @@ def test_matconvnet_refuses(tmp_path):
         matconvnet.read(tmp_path / "none.mat")
     path = tmp_path / "other.mat"
     scipy.io.savemat(path, {"images": np.zeros(3)})
-    with pytest.raises(UserError, match="no network"):
+    with pytest.raises(UserError, match="no variable layers or normalization"):
         matconvnet.read(path)
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400))
     with pytest.raises(UserError, match="save it again with -v7"):

@@ -181,7 +181,7 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"lists\.csv is none of \.npy, \.npz, \.mat"):
         protocols.read(tmp_path / "lists.csv", 6)
     np.savez(tmp_path / "pickled.npz", query=np.array([1, "a", None], object))
-    with pytest.raises(UserError, match=r"pickled\.npz holds Python objects"):
+    with pytest.raises(UserError, match=r"pickled\.npz:query holds Python objects"):
         protocols.read(tmp_path / "pickled.npz", 6)
     folder = tmp_path / "lists"
     folder.mkdir()

@@ -90,11 +90,6 @@ def test_reads_the_installed_weights():
     assert all(np.isfinite(array).all() for array in found.values())
 
 
-class Command:
-    def __reduce__(self):
-        return os.system, ("touch should_not_exist",)
-
-
 class Plain:
     pass
 
@@ -107,13 +102,6 @@ def refused(tmp_path, pickled, contents=None, error=pth.UnsafePickleError, match
     assert str(path) in message
     assert "\n" not in message
     assert isinstance(caught.value, ValueError)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_refuses_a_command(tmp_path, monkeypatch, protocol):
-    monkeypatch.chdir(tmp_path)
-    refused(tmp_path, pickle.dumps({"w": Command()}, protocol))
-    assert not (tmp_path / "should_not_exist").exists()
 
 
 def test_names_the_unknown_global(tmp_path):

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import zipfile
 import zlib
 
 import jax
@@ -870,9 +869,8 @@ def test_a_matlab_5_file_that_lies_is_refused_before_scipy_reads_it(compressed, 
     assert opened["caption"] == ["two words", "caf\xe9"]
     smaller = bytearray(whole)
     smaller[160] = ROWS - 1
-    path.write_bytes(smaller)
     with pytest.raises(ValueError, match=r"3360 bytes of the type 9 are not its 413 numbers"):
-        mat5.check(path, "image")
+        mat5.check(io.BytesIO(smaller), ["image"])
     refused = 0
     for place in [144, 145, 160, 164, *range(184, 190), *RANDOM.integers(200, len(whole), 300)]:
         damaged = bytearray(whole)
@@ -913,41 +911,6 @@ def test_a_sparse_matrix_that_points_outside_is_refused(change, tmp_path):
             group[name] = array
     with pytest.raises(UserError, match=r"entries outside|do not begin"):
         arrays.open_file(tmp_path / "a.h5")["tags"].open()
-
-
-def test_no_bomb_is_unpacked(tmp_path):
-    """A member that says it is far larger than the memory, in a few bytes."""
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        head, {"descr": "<f8", "fortran_order": False, "shape": (2**40, 8)}
-    )
-    for compression in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
-        with zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as archive:
-            archive.writestr("image.npy", head.getvalue() + bytes(1000))
-        with pytest.raises(UserError, match=r"would take .* GiB of memory|is cut"):
-            arrays.open_file(tmp_path / "a.npz")["image"].open()
-    sparse = scipy.sparse.csc_matrix((2**31 - 1, 2**20))
-    scipy.io.savemat(tmp_path / "a.mat", {"tags": sparse})
-    with pytest.raises(UserError, match=r"a\.mat:tags would take"):
-        arrays.open_file(tmp_path / "a.mat")["tags"].open()
-
-
-def test_no_link_out_of_a_file_is_followed(tmp_path):
-    with h5py.File(tmp_path / "secret.h5", "w") as file:
-        file["image"] = FEATURES
-    (tmp_path / "raw").write_bytes(FEATURES.tobytes())
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["image"] = h5py.ExternalLink("secret.h5", "image")
-        external = [(str(tmp_path / "raw"), 0, FEATURES.nbytes)]
-        file.create_dataset("raw", FEATURES.shape, FEATURES.dtype, external=external)
-        layout = h5py.VirtualLayout(FEATURES.shape, FEATURES.dtype)
-        layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "image", FEATURES.shape)
-        file.create_virtual_dataset("virtual", layout)
-    entries = arrays.open_file(tmp_path / "a.h5")
-    assert set(entries) == {"raw", "virtual"}
-    for entry in entries.values():
-        with pytest.raises(UserError, match="lies in other files"):
-            entry.open()
 
 
 def test_numbers_too_large_for_32_bits_are_refused(tmp_path):

@@ -222,8 +222,11 @@ def _whole(given: Fields, field: str) -> Given:
         )
         for part, one in own.items()
     ]
-    if all(isinstance(value, list) for value in values):
+    texts = [isinstance(value, list) for value in values]
+    if all(texts):
         return Given(where, [entry for value in values for entry in value])
+    if any(texts):
+        raise UserError(f"{where}: some hold texts, others numbers")
     try:
         return Given(where, Stored(arrays.joined(values)))
     except ValueError as error:
@@ -319,7 +322,8 @@ def _labels(
         return table.labels, table.label_names
     values = _aligned(known["labels"], ids, rows, problems)
     if isinstance(values, list):
-        return multi_hot([[name.strip() for name in one.split(";")] for one in values])
+        names = [[name.strip() for name in one.split(";")] for one in values]
+        return multi_hot(known["labels"].where, names)
     return as_multi_hot(known["labels"].where, np.asarray(values)), None
 
 
@@ -353,7 +357,7 @@ def row_numbers(where: str, numbers: np.ndarray, rows: int, from_one: bool = Fal
         raise UserError(f"{where} is no list of whole numbers")
     if numbers.size and (numbers.min() < first or numbers.max() >= rows + first):
         raise UserError(
-            f"{where} holds row {int(numbers.min())} to {int(numbers.max())}; the rows are counted "
+            f"{where} holds row {numbers.min():g} to {numbers.max():g}; the rows are counted "
             f"from {first} to {rows + first - 1}" + (" in a .mat file" if from_one else "")
         )
     if len(np.unique(numbers)) < numbers.size:

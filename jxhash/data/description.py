@@ -1,7 +1,7 @@
 """Descriptions of a user's own data: a JSON file that says what lies where."""
 
 import dataclasses
-import json
+import math
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,8 +9,13 @@ from typing import Any
 from jxhash.configuration import unknown_key_message
 from jxhash.data import splits, tables
 from jxhash.errors import UserError
+from jxhash.files import parse_json
 
 FILE = "dataset.json"
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 1000
+# A column each.
+_MOST_WORDS = {"max_words": 2**20, "length": 2**12}
 
 FORMS = {
     "words": "which of {} words a text has",
@@ -92,8 +97,8 @@ def describe(path: pathlib.Path) -> Description:
 
 def _read_description(file: pathlib.Path, name: str) -> Description:
     try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        read = parse_json(file.read_bytes())
+    except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read as JSON ({error})") from error
     known = {field.name: field.type for field in dataclasses.fields(Description)}
     del known["folder"]
@@ -104,7 +109,9 @@ def _read_description(file: pathlib.Path, name: str) -> Description:
         if key == "skip":
             values[key] = _skip(file, value)
         elif not isinstance(value, str) or not value:
-            raise UserError(f"{file}: {key!r} is a text, not {value!r}")
+            raise UserError(f"{file}: {key!r} is a text, not {value!r:.60}")
+        elif len(value) > _LONGEST_PATH or not all(map(_is_a_name, value.split("/"))):
+            raise UserError(f"{file}: {key!r} is {value[:60]!r}, which is no name or path")
     values["words"] = _words(file, values.get("words", {}))
     values["split"] = _object(file, values.get("split", {}), (*splits.PARTS, "seed"))
     return Description(**{"name": name, **values}, folder=file.parent)
@@ -125,11 +132,17 @@ def _skip(file: pathlib.Path, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _is_a_name(part: str) -> bool:
+    """Whether a file system takes a part of a path."""
+    return "\0" not in part and len(part.encode()) <= _LONGEST_NAME
+
+
 def _words(file: pathlib.Path, read: Any) -> Words:
     words = Words(**_object(file, read, [field.name for field in dataclasses.fields(Words)]))
     if words.form not in tuple(FORMS):
         raise UserError(f"{file}: the form of words is one of {', '.join(FORMS)}")
     for name in ("min_texts", "max_words", "length"):
-        if type(getattr(words, name)) is not int or getattr(words, name) < 1:
-            raise UserError(f"{file}: {name!r} is a whole number of at least 1")
+        most = _MOST_WORDS.get(name, math.inf)
+        if type(getattr(words, name)) is not int or not 1 <= getattr(words, name) <= most:
+            raise UserError(f"{file}: {name!r} is a whole number of at least 1, at most {most:,}")
     return words

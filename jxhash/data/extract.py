@@ -21,7 +21,6 @@ import json
 import pathlib
 import shutil
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -164,10 +163,18 @@ def _read_list(source: pathlib.Path) -> dict[str, pathlib.Path]:
         file = source.parent / name
         if name in files:
             raise UserError(f"{source}, line {number}: {name!r} occurs twice")
-        if "\0" in name or not file.is_file():
-            raise UserError(f"{source}, line {number}: there is no picture {str(file)!r}")
+        if not _is_file(file):
+            raise UserError(f"{source}, line {number}: there is no picture {str(file)[:300]!r}")
         files[name] = file
     return files
+
+
+def _is_file(path: pathlib.Path) -> bool:
+    try:
+        return path.is_file()
+    # A name that no file can have.
+    except (OSError, ValueError):
+        return False
 
 
 def _require_options(arguments: argparse.Namespace) -> None:
@@ -330,12 +337,12 @@ def _checked_features(
 
 
 def _read_chunk(file: pathlib.Path) -> dict[str, "np.ndarray"]:
-    import numpy as np
+    from jxhash import arrays
 
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("ids", "features", "damaged")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        entries = arrays.open_file(file)
+        return {name: arrays.whole(entries[name]) for name in ("ids", "features", "damaged")}
+    except (ValueError, KeyError) as error:
         raise UserError(f"{file} is damaged ({error}); remove it, and start again") from error
 
 

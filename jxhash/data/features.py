@@ -14,9 +14,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from jxhash import arrays
 from jxhash.data.ids import Matched, match, require_once
 from jxhash.errors import UserError
-from jxhash.files import read_json, replacing, write_atomically
+from jxhash.files import parse_json, read_json, replacing, write_atomically
 
 SUFFIXES = (".npz", ".npy")
 
@@ -48,32 +49,38 @@ def read(path: pathlib.Path) -> Features:
         raise UserError(f"{path}: a feature file ends in {' or '.join(SUFFIXES)}")
     if not path.is_file():
         raise UserError(f"there is no file {path}")
+    entries = arrays.open_file(path)
     try:
-        ids, features, card = _read_npz(path) if path.suffix == ".npz" else _read_npy(path)
+        read_kind = _read_npz if path.suffix == ".npz" else _read_npy
+        ids, features, card = read_kind(path, entries)
     except UserError:
         raise
-    # A header may claim more rows than there is memory.
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a feature file: {error}") from error
+    if not isinstance(card, dict):
+        raise UserError(f"{path}: the card is no JSON object")
     return Features(_checked_ids(path, ids), _checked(path, features, len(ids)), card)
 
 
-def _read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+Entries = Mapping[str, arrays.Entry]
+
+
+def _read_npz(path: pathlib.Path, entries: Entries) -> tuple[np.ndarray, np.ndarray, Any]:
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > _MAX_RATIO * path.stat().st_size:
         raise UserError(f"{path} unpacks to {unpacked} bytes, more than features ever do")
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in ("ids", "features"):
-            if name not in arrays:
-                raise UserError(
-                    f"{path} holds no array {name!r}, it has {', '.join(arrays) or 'none'}"
-                )
-        card = json.loads(str(arrays["card"])) if "card" in arrays else {}
-        return arrays["ids"], arrays["features"], card
+    for name in ("ids", "features"):
+        if name not in entries:
+            raise UserError(
+                f"{path} holds no array {name!r}, it has {', '.join(entries) or 'none'}"
+            )
+    card = parse_json(str(arrays.whole(entries["card"]))) if "card" in entries else {}
+    return arrays.whole(entries["ids"]), arrays.whole(entries["features"]), card
 
 
-def _read_npy(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+def _read_npy(path: pathlib.Path, entries: Entries) -> tuple[np.ndarray, np.ndarray, Any]:
+    entries[arrays.ONLY].open()
     features = np.load(path, allow_pickle=False, mmap_mode="r")
     ids = _ids_file(path).read_text(encoding="utf-8").split("\n")[:-1]
     card = _card_file(path)

@@ -34,6 +34,8 @@ from jxhash.errors import UserError
 
 _TITLE_LENGTH = 80
 _NO_FEATURES = "pictures, without features"
+# Networks have a row of numbers for each.
+_MOST_WORDS = 2**24
 
 
 def load(path: pathlib.Path, size: int | None = None) -> Dataset:
@@ -107,7 +109,7 @@ def _divided(
     for part, value in description.split.items():
         where = f"{description.name}: {part!r} of the split"
         if isinstance(value, list) and part != "seed" and all(type(row) is int for row in value):
-            own[part] = row_numbers(where, np.array(value, int), collected.rows)
+            own[part] = row_numbers(where, _whole_numbers(where, value), collected.rows)
         elif type(value) is int and value >= 0:
             sizes[part] = value
         # A text names a file, whose rows are among the data's own parts already.
@@ -121,6 +123,13 @@ def _divided(
             raise UserError(f"{description.name}: no row of the part {part!r} can be used")
     seed = sizes.pop("seed")
     return splits.divide(kept, own, sizes, seed)
+
+
+def _whole_numbers(where: str, values: list[int]) -> np.ndarray:
+    try:
+        return np.array(values, np.int64)
+    except OverflowError as error:
+        raise UserError(f"{where} holds a number beyond 64 bits") from error
 
 
 def as_array(texts: Sequence[str], train: np.ndarray, words: Words) -> tuple[Rows, str, int | None]:
@@ -154,7 +163,12 @@ def as_array(texts: Sequence[str], train: np.ndarray, words: Words) -> tuple[Row
 
 def _tokens(where: str, values: Rows) -> tuple[Rows, str, int]:
     whole = np.asarray(values)
-    if whole.ndim != 2 or (whole != np.round(whole)).any() or whole.min() < 0 or not whole.max():
+    if (
+        whole.ndim != 2
+        or (whole != np.round(whole)).any()
+        or whole.min() < 0
+        or not 1 <= whole.max() <= _MOST_WORDS
+    ):
         raise UserError(f"{where}: tokens are a matrix of word numbers from 1, and 0 at the end")
     size = int(whole.max())
     said = f"numbers of {size} words, in order; 0 at the end"

@@ -10,16 +10,25 @@ from jxhash.errors import UserError
 _MOST_CLASSES = 4096
 
 
-def multi_hot(labels: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[str]]:
+def multi_hot(what: str, labels: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[str]]:
     """Marks the labels of each row.
+
+    Args:
+      what: their file, for messages.
+      labels: the names of each row's.
 
     Returns:
       uint8 [n, C], and the C names, sorted.
 
-    >>> multi_hot([["sea", "sky"], ["sky"], []])[0].tolist()
+    Raises:
+      UserError: there are too many different ones.
+
+    >>> multi_hot("table", [["sea", "sky"], ["sky"], []])[0].tolist()
     [[1, 1], [0, 1], [0, 0]]
     """
     names = sorted({name for row in labels for name in row})
+    if len(names) > _MOST_CLASSES:
+        raise UserError(f"{what}: {len(names)} different labels; are these labels?")
     column = {name: number for number, name in enumerate(names)}
     marks = np.zeros((len(labels), len(names)), np.uint8)
     for row, own in enumerate(labels):

@@ -151,7 +151,7 @@ def common_length(shapes: Mapping[str, tuple[int, ...]]) -> int:
         lengths = {shape[axis] for shape in several}
         if len(lengths) == 1:
             return lengths.pop()
-    common = set.intersection(*(set(shape) for shape in several))
+    common = set.intersection(*(set(shape) for shape in several)) if several else set()
     if len(common) == 1:
         return common.pop()
     listed = ", ".join(f"{name} {' x '.join(map(str, s))}" for name, s in shapes.items())

@@ -1,29 +1,33 @@
 """From a data set that a builder prepared to one that methods train on."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import itertools
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jxhash import arrays
 from jxhash.data import builders, features, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
 from jxhash.data.decoding import EncodedPictures, Pictures, in_squares, said_of, some_rows
 from jxhash.data.description import Words
 from jxhash.data.files import as_array
 from jxhash.errors import UserError
-from jxhash.files import write_atomically
+from jxhash.files import read_json, write_atomically
 
 # What a run needs of all pairs at once, collected at the first use: reading it off the records
 # takes 0.2 ms a pair, every time.
 _TABLE = "jxhash.npz"
 FEATURES = "image_features.npz"
+_FEATURE_KEYS = ("pythonClassName", "python_class_name", "type")
+_OWN_FEATURES = "tensorflow_datasets.core.features."
 
 # What follows the name of data whose texts are not the protocol's bags of words.
 FORMS = {"-sentences": Words(form="tokens"), "-tf-idf": Words(form="tf-idf")}
@@ -59,6 +63,39 @@ class Pairs(NamedTuple):
     version: str
 
 
+def _naming_damage(opens: Callable[..., Pairs]) -> Callable[..., Pairs]:
+    """Makes a UserError of whatever the readers of the several files raise."""
+
+    @functools.wraps(opens)
+    def opened(folder: str | os.PathLike) -> Pairs:
+        try:
+            return opens(folder)
+        except UserError:
+            raise
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [""])[0][:120]
+            raise UserError(
+                f"{folder} is damaged ({type(error).__name__}: {reason}); remove it and build it "
+                "again"
+            ) from error
+
+    return opened
+
+
+def _require_known_features(path: pathlib.Path) -> None:
+    """Refuses features that are not tensorflow-datasets' own: it imports the modules they name."""
+    waiting = [read_json(path)]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            names = [one[key] for key in _FEATURE_KEYS if key in one]
+            if not all(isinstance(name, str) and name.startswith(_OWN_FEATURES) for name in names):
+                raise UserError(f"{path} names a feature {names[0]!r:.80}, which is not imported")
+        if isinstance(one, dict | list):
+            waiting.extend(one.values() if isinstance(one, dict) else one)
+
+
+@_naming_damage
 def open_pairs(folder: str | os.PathLike) -> Pairs:
     """Opens what a builder prepared.
 
@@ -66,13 +103,14 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
       folder: the folder of the prepared data set, `<data_dir>/<name>/<config>/<version>`.
 
     Raises:
-      UserError: there is none.
+      UserError: there is none, or it is damaged.
     """
     import tensorflow_datasets as tfds
 
     folder = pathlib.Path(folder)
     if not (folder / "dataset_info.json").is_file():
         raise UserError(f"{folder} is no prepared data set; see docs/data.md for how to build it")
+    _require_known_features(folder / "features.json")
     builder = tfds.builder_from_directory(folder)
     splits = list(builder.info.splits)
     decoders = {"image": tfds.decode.SkipDecoding()} if "image" in builder.info.features else None
@@ -100,14 +138,35 @@ def _pictures(source: Any, places: np.ndarray) -> Pictures:
 
 
 def _kept_table(path: pathlib.Path) -> dict[str, np.ndarray] | None:
-    try:
-        with np.load(path, allow_pickle=False) as table:
-            return dict(table)
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    # A cut file shows as whatever the reader happens to raise.
+    try:
+        table = {name: arrays.whole(entry) for name, entry in arrays.open_file(path).items()}
+        _check(table)
+    # What is of another kind fails in as many ways.
     except Exception as error:
         raise UserError(f"{path} is damaged ({error}); remove it, and it is made again") from error
+    return table
+
+
+def _check(table: Mapping[str, np.ndarray]) -> None:
+    """Raises a ValueError or KeyError unless a kept table is one that `_table` makes."""
+    rows, num_words = len(table["parts"]), table["num_words"]
+    if not np.array_equal(np.sort(table["places"]), np.arange(rows)):
+        raise ValueError("its rows are not those of the records")
+    if num_words.shape != () or table["words"].shape != (rows, -(-int(num_words) // 8)):
+        raise ValueError("its words do not fit its rows")
+    for name in ("ids", "texts"):
+        content, ends = table[name], table[f"{name}_ends"]
+        starts = np.append(0, ends[:-1])
+        if content.dtype != np.uint8 or ends.dtype != np.int64 or ends.shape != (rows,):
+            raise ValueError(f"its {name} do not fit its rows")
+        if (starts > ends).any() or ends[-1:].sum() != content.size:
+            raise ValueError(f"its {name} do not end where they should")
+        _unjoined(content, ends)
+    others = [array for name, array in table.items() if name.startswith(("labels", "array_"))]
+    if table["words"].dtype != np.uint8 or any(a.ndim != 2 or len(a) != rows for a in others):
+        raise ValueError("its arrays do not fit its rows")
 
 
 def _table(source: Any, builder: Any, path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -294,8 +294,7 @@ def _lists_in(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
 
 def _opened(where: str, entry: arrays.Entry) -> np.ndarray:
     _check_size(8 * math.prod(entry.shape), where)
-    found = entry.open()
-    return np.array(found) if isinstance(found, list) else np.asarray(found.rows)
+    return arrays.whole(entry)
 
 
 def _read_list(path: pathlib.Path) -> np.ndarray:

@@ -6,7 +6,6 @@ the part it belongs to. What is wrong with a row is told with the number of its 
 
 import csv
 import io
-import json
 import os
 import pathlib
 import zipfile
@@ -20,6 +19,7 @@ from jxhash import arrays
 from jxhash.data.labels import as_multi_hot, multi_hot
 from jxhash.data.splits import PARTS
 from jxhash.errors import UserError
+from jxhash.files import parse_json
 
 SUFFIXES = (".csv", ".jsonl")
 
@@ -124,7 +124,7 @@ def read_table(file: pathlib.Path, pictures: pathlib.Path | None = None) -> Tabl
         problems += _missing_pictures(where, found)
     labels = names = None
     if "labels" in cells:
-        labels, names = multi_hot(cells["labels"])
+        labels, names = multi_hot(str(file), cells["labels"])
         problems += _missing_labels(where, cells["labels"])
     parts = _parts(where, cells["split"]) if "split" in cells else {}
     within = _within(folder, found)
@@ -174,8 +174,8 @@ def _json_rows(file: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            row = parse_json(text)
+        except ValueError as error:
             raise UserError(f"{file}, line {line}: not a JSON object ({error})") from error
         if not isinstance(row, dict):
             raise UserError(f"{file}, line {line}: not a JSON object")
@@ -338,6 +338,6 @@ def _beneath(folder: pathlib.Path, path: str) -> pathlib.Path:
     parts = pathlib.PurePosixPath(path.replace("\\", "/"))
     relative = parts.relative_to(parts.anchor)
     whole = folder / relative
-    if ".." not in relative.parts and whole.is_file():
+    if ".." not in relative.parts and _has_content(whole):
         return whole
     return folder / parts.name

@@ -9,14 +9,17 @@ import pathlib
 
 import numpy as np
 
-from jxhash import mat5
+from jxhash import arrays
 from jxhash.data.dataset import MODALITIES, Dataset, Items, both_directions, content_hash
-from jxhash.data.tables import read_text
 from jxhash.errors import UserError
 
 FILES = ("raw_features.mat", "trainset_txt_img_cat.list", "testset_txt_img_cat.list")
 NUM_CLASSES = 10
 _WIDTHS = {"I_tr": 128, "I_te": 128, "T_tr": 10, "T_te": 10}
+_CLASSES = [str(number) for number in range(1, NUM_CLASSES + 1)]
+# Far above what the archive holds.
+_MAX_BYTES = 2**26
+_MOST_ROWS = 2**18
 _HELD_OUT = 200
 _HELD_OUT_SEED = 2010
 
@@ -113,34 +116,49 @@ def _items(side: dict) -> Items:
 
 
 def _read_features(path: pathlib.Path) -> dict[str, np.ndarray]:
-    import scipy.io
-
-    require_file(path)
-    try:
-        file = io.BytesIO(path.read_bytes())
-        for name in _WIDTHS:
-            mat5.check_content(file, name)
-        file.seek(0)
-        arrays = scipy.io.loadmat(file, variable_names=list(_WIDTHS))
-    # A cut or foreign file shows as whatever the reader happens to raise.
-    except Exception as error:
-        raise UserError(f"{path} cannot be read ({error}); unpack the archive again") from error
+    content = _read_bytes(path)
+    entries = arrays.open_mat(str(path), lambda: io.BytesIO(content))
+    found = {}
     for name, width in _WIDTHS.items():
-        array = arrays.get(name)
-        if array is None or array.ndim != 2 or array.shape[1] != width or array.dtype.kind != "f":
+        shape = entries[name].shape if name in entries else ()
+        array = arrays.whole(entries[name]) if len(shape) == 2 and shape[1] == width else None
+        if array is None or array.dtype.kind != "f" or not 0 < len(array) <= _MOST_ROWS:
             raise UserError(f"{path} lacks {name}, a matrix of {width} columns of numbers")
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if bad.size:
             raise UserError(f"{path}: {name} holds NaN or infinity in row {bad[0]}; mend the row")
-    return {name: np.asarray(arrays[name], np.float64) for name in _WIDTHS}
+        found[name] = np.asarray(array, np.float64)
+    return found
+
+
+def _read_bytes(path: pathlib.Path) -> bytes:
+    """The content of a file of the archive, which may lie in a zip file."""
+    require_file(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    # A damaged zip file shows as whatever its reader happens to raise.
+    except Exception as error:
+        raise UserError(f"{path} cannot be read ({error}); unpack the archive again") from error
+    if len(content) > _MAX_BYTES:
+        raise UserError(f"{path} is larger than {_MAX_BYTES:,} bytes; it is another file")
+    return content
 
 
 def _read_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    require_file(path)
-    rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
-    for number, row in enumerate(rows, start=1):
-        if len(row) != 3 or not row[2].isdigit() or not 1 <= int(row[2]) <= NUM_CLASSES:
+    rows = []
+    for number, line in enumerate(_read_bytes(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = line.decode("utf-8").split()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}, line {number}: not in UTF-8") from error
+        if len(row) != 3 or row[2] not in _CLASSES:
             raise UserError(f"{path}, line {number}: expected text id, image id, class 1 to 10")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path} is empty; unpack the archive again")
     classes = np.array([int(row[2]) - 1 for row in rows], int)
     return np.eye(NUM_CLASSES, dtype=np.uint8)[classes], np.array([row[:2] for row in rows])
 

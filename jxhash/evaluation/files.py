@@ -1,14 +1,14 @@
-"""Codes and labels from the files that people have: .npy, .npz, and .mat as peers save them."""
+"""Codes and labels from the files that people have: .npy, .npz, .h5, and .mat as peers save it."""
 
 import functools
 import pathlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from jxhash import codes
+from jxhash import arrays, codes
 from jxhash.data.dataset import Items, Task, content_hash
 from jxhash.errors import UserError
 from jxhash.evaluation.measure import Found, found_by_codes
@@ -26,10 +26,8 @@ _NAMES = {
 
 Reader = Callable[[], np.ndarray]
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-# The kinds of bool, integers and real numbers in numpy, and what is none of them in MATLAB.
+# The kinds of bool, integers and real numbers in numpy.
 _NUMBERS = "biuf"
-_NOT_NUMBERS = ("cell", "char", "struct", "object", "function", "opaque", "unknown")
 
 # What a run calls the codes of a database: direction, and how the codes were made.
 _OF_A_RUN = re.compile("([a-z]+)_to_([a-z]+)_database_([a-z]+)")
@@ -48,35 +46,16 @@ def read_array(name: str) -> np.ndarray:
     """Reads one array.
 
     Args:
-      name: a .npy file, or a .npz or .mat file with a colon and the array's name, which may be
-        left out where the file holds a single one.
+      name: a .npy file, or one of another kind of `arrays.SUFFIXES` with a colon and the array's
+        name, which may be left out where the file holds a single one.
 
     Raises:
       UserError: the file is missing, damaged or of another kind, holds Python objects, or does not
         hold the array.
     """
-    file, key = _file_and_key(name)
-    arrays = open_arrays(file)
-    if not key and len(arrays) == 1:
-        (key,) = arrays
-    if key in arrays:
-        return arrays[key]()
-    wanted = f"no array {key!r}" if key else "more than one array"
-    raise UserError(
-        f"{file} holds {wanted}; say which as {file}:NAME, it has {', '.join(sorted(arrays))}"
-    )
-
-
-def _file_and_key(name: str) -> tuple[str, str]:
-    """FILE or FILE:NAME in its parts; a file's own name may hold colons."""
-    file, _, key = name.rpartition(":")
-    if pathlib.Path(name).is_file() or _kind(file) not in _FORMATS:
-        return name, ""
-    return file, key
-
-
-def _kind(file: str) -> str:
-    return pathlib.Path(file).suffix.lower()
+    path, key = arrays.split_reference(name, pathlib.Path())
+    entries = arrays.open_file(path)
+    return arrays.whole(entries[arrays.find(entries, str(path), key)])
 
 
 def open_arrays(file: str) -> dict[str, Reader]:
@@ -88,82 +67,8 @@ def open_arrays(file: str) -> dict[str, Reader]:
     Raises:
       UserError: as `read_array`, also from what reads.
     """
-    path = pathlib.Path(file)
-    if _kind(file) not in _FORMATS:
-        raise UserError(f"{file} is none of {', '.join(_FORMATS)}")
-    if not path.is_file():
-        raise UserError(f"there is no file {file}")
-    readers = _guarded(file, functools.partial(_FORMATS[_kind(file)], path))
-    return {name: functools.partial(_guarded, file, read) for name, read in readers.items()}
-
-
-def _guarded(file: str, read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except UserError:
-        raise
-    # Each format has errors of its own for files that are cut, changed or hold objects.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else ""
-        raise UserError(f"{file} cannot be read ({type(error).__name__}: {reason})") from error
-
-
-def _open_npy(path: pathlib.Path) -> dict[str, Reader]:
-    return {"array": functools.partial(np.load, path, allow_pickle=False)}
-
-
-def _open_npz(path: pathlib.Path) -> dict[str, Reader]:
-    def read(name: str) -> np.ndarray:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[name]
-
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: functools.partial(read, name) for name in arrays.files}
-
-
-def _open_mat(path: pathlib.Path) -> dict[str, Reader]:
-    import scipy.io
-
-    with open(path, "rb") as file:
-        head = file.read(len(_HDF5))
-    if head == _HDF5:
-        return _open_hdf5(path)
-    try:
-        found = scipy.io.whosmat(path)
-    except NotImplementedError:  # MATLAB 7.3, which stores columns first
-        return {name: lambda read=read: read().T for name, read in _open_hdf5(path).items()}
-
-    def read(name: str) -> np.ndarray:
-        array = scipy.io.loadmat(path, variable_names=[name])[name]
-        return array.toarray() if scipy.sparse.issparse(array) else array
-
-    return {
-        name: functools.partial(read, name) for name, _, kind in found if kind not in _NOT_NUMBERS
-    }
-
-
-def _open_hdf5(path: pathlib.Path) -> dict[str, Reader]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise UserError(
-            f"{path} is an HDF5 file (MATLAB 7.3); reading it takes h5py: "
-            "pip install 'jxhash[data]'"
-        ) from error
-
-    def read(name: str) -> np.ndarray:
-        with h5py.File(path) as file:
-            return np.asarray(file[name])
-
-    with h5py.File(path) as file:
-        return {
-            name: functools.partial(read, name)
-            for name, values in file.items()
-            if isinstance(values, h5py.Dataset) and values.dtype.kind in _NUMBERS
-        }
-
-
-_FORMATS = {".npy": _open_npy, ".npz": _open_npz, ".mat": _open_mat}
+    entries = arrays.open_file(file)
+    return {name: functools.partial(arrays.whole, entry) for name, entry in entries.items()}
 
 
 def _require_numbers(name: str, array: np.ndarray) -> None:
@@ -273,19 +178,19 @@ def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
     Raises:
       UserError: an array is missing or is not what its name says.
     """
-    arrays = open_arrays(file)
-    if any(map(_OF_A_RUN.fullmatch, arrays)):
-        return _searches_of_a_run(file, arrays, num_bits)
+    readers = open_arrays(file)
+    if any(map(_OF_A_RUN.fullmatch, readers)):
+        return _searches_of_a_run(file, readers, num_bits)
     found: dict[str, np.ndarray] = {}
     for what, names in _NAMES.items():
-        known = [name for name in names if name in arrays]
+        known = [name for name in names if name in readers]
         if not known:
             raise UserError(
                 f"{file} holds no {what} under a known name ({', '.join(names)}); it has "
-                f"{', '.join(sorted(arrays))}; name the arrays with --query, --database, "
+                f"{', '.join(sorted(readers))}; name the arrays with --query, --database, "
                 "--query_labels and --database_labels"
             )
-        found[what] = arrays[known[0]]()
+        found[what] = readers[known[0]]()
     return {
         f"{one} to {other}": search_of(
             {
@@ -301,28 +206,28 @@ def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
 
 
 def _searches_of_a_run(
-    file: str, arrays: Mapping[str, Reader], num_bits: int | None
+    file: str, readers: Mapping[str, Reader], num_bits: int | None
 ) -> dict[str, Search]:
     """The directions of the codes.npz that a run leaves, over encoded and over learned codes."""
-    if "num_bits" not in arrays:
+    if "num_bits" not in readers:
         raise UserError(
             f"{file} is of a method with a distance of its own; its report.json has the measures"
         )
-    stored = arrays["num_bits"]()
+    stored = readers["num_bits"]()
     if stored.shape != () or stored.dtype.kind not in "iu" or num_bits not in (None, int(stored)):
         raise UserError(f"{file} says num_bits={stored}, which is not --num_bits={num_bits}")
     searches = {}
-    for database, one, other, protocol in filter(None, map(_run_parts, arrays)):
+    for database, one, other, protocol in filter(None, map(_run_parts, readers)):
         query = f"{one}_to_{other}_query"
         names = (query, database, f"{query}_labels", f"{database}_labels")
-        missing = [name for name in names if name not in arrays]
+        missing = [name for name in names if name not in readers]
         if missing:
             raise UserError(
                 f"{file} holds no {missing[0]}; name its arrays, and those of the labels, with "
                 "--query, --database, --query_labels, --database_labels and --num_bits"
             )
         task = f"{one} to {other}" + ("" if protocol == "encoded" else f" ({protocol})")
-        parts = (arrays[name]() for name in names)
+        parts = (readers[name]() for name in names)
         searches[task] = search_of(dict(zip(Search._fields, parts, strict=True)), int(stored))
     return searches
 
@@ -332,20 +237,18 @@ def _run_parts(name: str) -> tuple[str, ...] | None:
     return match and (name, *match.groups())
 
 
-def search_of(arrays: Mapping[str, np.ndarray], num_bits: int | None = None) -> Search:
+def search_of(given: Mapping[str, np.ndarray], num_bits: int | None = None) -> Search:
     """Checks the four arrays of one direction, by the names of the fields of `Search`.
 
     Raises:
       UserError: an array is not what its name says, or they do not fit together.
     """
-    query, database = (as_codes(name, arrays[name], num_bits) for name in ("query", "database"))
+    query, database = (as_codes(name, given[name], num_bits) for name in ("query", "database"))
     try:
         codes.common_length(query, database)
     except ValueError as error:
         raise UserError(f"query and database: {error}") from error
-    labels = as_labels(
-        arrays["query_labels"], arrays["database_labels"], (len(query), len(database))
-    )
+    labels = as_labels(given["query_labels"], given["database_labels"], (len(query), len(database)))
     return Search(query, database, *labels)
 
 

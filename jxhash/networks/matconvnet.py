@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jxhash import mat5
 from jxhash.errors import UserError
 
 # Compressed files may unpack to a thousand times their size.
@@ -22,6 +23,8 @@ MAX_BYTES = 2**31
 
 _HEADER, _TAG, _COMPRESSED = 128, 8, 15
 _CHUNK = 2**20
+_HDF5_VERSION = 2
+_VARIABLES = ("layers", "normalization", "meta", "net")
 
 
 class Network(NamedTuple):
@@ -45,22 +48,26 @@ def read(path: Path) -> Network:
         `MAX_BYTES`, or holds something else.
     """
     import scipy.io
+    from scipy.io.matlab import matfile_version
 
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     _require_modest(path)
     try:
-        found = scipy.io.loadmat(
-            path, simplify_cells=True, variable_names=["layers", "normalization", "meta", "net"]
-        )
-    except NotImplementedError as error:
-        raise UserError(f"{path} is a MATLAB 7.3 file; save it again with -v7") from error
+        if matfile_version(path)[0] == _HDF5_VERSION:
+            raise UserError(f"{path} is a MATLAB 7.3 file; save it again with -v7")
+        with open(path, "rb") as file:
+            mat5.check(file, _VARIABLES)
+            found = scipy.io.loadmat(file, simplify_cells=True, variable_names=_VARIABLES)
+    except UserError:
+        raise
     # Cut and changed files raise whatever the place of the damage leads to.
     except Exception as error:
         raise UserError(f"{path} cannot be read as a MATLAB file: {error}") from error
     try:
         return _network(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    # What stands in another place, or is of another kind, fails in as many ways.
+    except Exception as error:
         raise UserError(
             f"{path} is no network as MatConvNet stores it: layers of a simple network and "
             f"normalization.averageImage are needed ({error})"
@@ -85,7 +92,7 @@ def _layer(layer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_modest(path: Path) -> None:
     """Walks over the top-level elements of the file without keeping what it unpacks."""
-    total = 0
+    total, whole = 0, path.stat().st_size
     with open(path, "rb") as file:
         header = file.read(_HEADER)
         order = "<" if header[126:128] == b"IM" else ">"
@@ -95,7 +102,7 @@ def _require_modest(path: Path) -> None:
                 total += size
                 file.seek(size, 1)
             else:
-                total += _unpacked(file.read(size), MAX_BYTES - total)
+                total += _unpacked(file.read(min(size, whole)), MAX_BYTES - total)
             if total > MAX_BYTES:
                 raise UserError(f"{path} unpacks to more than {MAX_BYTES} bytes and is not read")
 

@@ -37,6 +37,7 @@ _LEGACY_PROTOCOL = 1001
 # A pickle holds names and shapes only: a hundred thousand tensors fit.
 _MAX_PICKLE_BYTES = 32 * 2**20
 _MAX_DIMENSIONS = 16
+_MOST_EMPTY = 2**16
 
 
 class PthError(ValueError):
@@ -117,7 +118,8 @@ def read(path: str | Path) -> dict[str, Any]:
 def _read_archive(path: Path) -> dict[str, Any]:
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    # A directory with odd entries shows as whatever they lead to.
+    except Exception as error:
         raise DamagedFileError(f"{path}: not a readable zip archive ({error})") from None
     with archive:
         members = _checked_members(path, archive)
@@ -198,7 +200,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
     try:
         with archive.open(member) as file:
             content = file.read(member.file_size)
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except Exception as error:
         raise DamagedFileError(
             f"{path}: member {member.filename!r} cannot be read ({error})"
         ) from None
@@ -218,7 +220,9 @@ def _read_legacy(path: Path) -> dict[str, Any]:
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise DamagedFileError(f"{path}: only little-endian files are read")
     storages = _storages(path, root)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise DamagedFileError(f"{path}: the list of storages holds something other than names")
+    if sorted(keys) != sorted(storages):
         raise DamagedFileError(f"{path}: the list of storages does not match the tensors")
     arrays = {key: _legacy_storage(path, content, stream, storages[key]) for key in keys}
     return _with_arrays(path, root, arrays)
@@ -293,6 +297,8 @@ def _with_arrays(path: Path, root: Any, arrays: dict[str, np.ndarray]) -> dict[s
 def _view(path: Path, name: str, tensor: _Tensor, numbers: np.ndarray) -> np.ndarray:
     elements = math.prod(tensor.shape)
     if elements == 0:
+        if max(tensor.shape) > _MOST_EMPTY:
+            raise DamagedFileError(f"{path}: {name!r} is empty, of the shape {tensor.shape}")
         return np.zeros(tensor.shape, numbers.dtype)
     last = tensor.offset + sum(
         (size - 1) * step for size, step in zip(tensor.shape, tensor.strides, strict=True)
@@ -411,7 +417,9 @@ class _Machine:
 
     def stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
-        self.push_global(str(module), str(name))
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise UnsafePickleError(f"{self.path}: mentions what is no name")
+        self.push_global(module, name)
 
     def push_global(self, module: str, name: str) -> None:
         found = _Global(module, name)
@@ -459,7 +467,7 @@ class _Machine:
             and _are_sizes(strides)
             and len(shape) == len(strides) <= _MAX_DIMENSIONS
         ):
-            raise DamagedFileError(f"{self.path}: a tensor of shape {shape} and strides {strides}")
+            raise DamagedFileError(f"{self.path}: shape or strides of a tensor are no sizes")
         return _Tensor(storage, offset, shape, strides)
 
     def persistent(self, _: Any) -> None:
@@ -478,9 +486,7 @@ class _Machine:
         if len(described) == 6 and described[5] is not None:
             raise UnsafePickleError(f"{self.path}: a storage is a view of another storage")
         if not isinstance(key, str) or not key.isalnum() or not _is_size(size):
-            raise UnsafePickleError(
-                f"{self.path}: storage key {key!r} or size {size!r} is not valid"
-            )
+            raise UnsafePickleError(f"{self.path}: key or size of a storage is not valid")
         self.stack.append(_Storage(key, _DTYPES[kind.name], size))
 
     def build(self, _: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from jxhash.errors import UserError
-from jxhash.files import write_atomically
+from jxhash.files import parse_json, write_atomically
 
 FILE = "metrics.jsonl"
 
@@ -40,9 +40,12 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
             if not line.endswith("\n"):
                 continue
             try:
-                yield json.loads(line)
+                found = parse_json(line)
             except ValueError as error:
                 raise UserError(f"{path}, line {number}, is damaged; remove the line") from error
+            if not isinstance(found, dict):
+                raise UserError(f"{path}, line {number}, is no JSON object; remove the line")
+            yield found
 
 
 class Bar:

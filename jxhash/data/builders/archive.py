@@ -4,11 +4,11 @@ import contextlib
 import io
 import os
 import pathlib
+import re
 import tarfile
 import tempfile
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -21,9 +21,19 @@ Folder = pathlib.Path | zipfile.Path
 
 # Far above what the archives hold; a file beyond these is no part of one.
 _MAX_PICTURE_BYTES = 2**26
-_MAX_TEXT_BYTES = 2**30
+_MAX_TEXT_BYTES = 2**26
 _MAX_LINE_BYTES = 2**20
 _MAX_ARCHIVE_BYTES = 2**36
+_MAX_MEMBERS = 2**19
+# Of texts in a zip file; annotations shrink by a tenth of this.
+_MAX_RATIO = 100
+_NAMES = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _MAX_PIXELS = 2**26
 
 # Archives call all their pictures .jpg, whatever they are.
@@ -83,9 +93,18 @@ class Fetch:
         return self._opened(paths[0]) if paths else None
 
     def _opened(self, path: pathlib.Path) -> Folder:
-        if path.is_dir() or not tarfile.is_tarfile(path):
+        if path.is_dir() or not _is_tar(path):
             return opened(path)
         return unpacked(path, _path(self._dl_manager.download_dir) / "unpacked" / path.name)
+
+
+def _is_tar(path: pathlib.Path) -> bool:
+    try:
+        with tarfile.open(path, tarinfo=_Member):
+            return True
+    # What is packed and cut is told from what is no tar file when it is opened.
+    except Exception:
+        return False
 
 
 def _path(path: os.PathLike) -> pathlib.Path:
@@ -102,10 +121,26 @@ def opened(path: pathlib.Path) -> Folder:
         return path
     try:
         return zipfile.Path(zipfile.ZipFile(path))
-    except (OSError, zipfile.BadZipFile) as error:
+    # A directory with odd entries shows as whatever they lead to.
+    except Exception as error:
         raise UserError(
             f"{path} is no folder and no whole zip file ({error}); download it again"
         ) from error
+
+
+class _Member(tarfile.TarInfo):
+    """A file or folder of a tar file; what else there is, such as links, is refused."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Member":
+        """Refuses before the content is read, which for long names is kept whole."""
+        member = super().frombuf(buf, encoding, errors)
+        is_name = member.type in _NAMES
+        if is_name and member.size > _MAX_LINE_BYTES:
+            raise tarfile.ReadError(f"a name of {member.size:,} bytes")
+        if not (is_name or member.isreg() or member.isdir()):
+            raise tarfile.ReadError(f"{member.name!r:.80} is a link or a device")
+        return member
 
 
 def unpacked(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
@@ -117,21 +152,34 @@ def unpacked(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    size = 0
+    size = members = 0
     with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
         whole = pathlib.Path(draft) / "whole"
         whole.mkdir()
         try:
-            with tarfile.open(path) as archive:
-                for member in archive:
+            with tarfile.open(path, tarinfo=_Member) as archive:
+                for members, member in enumerate(archive, start=1):
                     size += member.size
                     if size > _MAX_ARCHIVE_BYTES:
                         raise ValueError(f"it unpacks to more than {_MAX_ARCHIVE_BYTES:,} bytes")
+                    if members > _MAX_MEMBERS:
+                        raise ValueError(f"it holds more than {_MAX_MEMBERS:,} files")
                     archive.extract(member, whole, filter="data")
-        except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
+        # Each way of packing has errors of its own.
+        except Exception as error:
             raise UserError(f"{path} cannot be unpacked ({error}); get it again") from error
         whole.rename(folder)
     return folder
+
+
+def folders(path: Folder) -> list[Folder]:
+    """The folders in a folder, by name.
+
+    Raises:
+      UserError: there is no such folder.
+    """
+    with _named(path):
+        return sorted((one for one in path.iterdir() if one.is_dir()), key=lambda one: one.name)
 
 
 def around(root: Folder, marker: str) -> Folder:
@@ -142,7 +190,7 @@ def around(root: Folder, marker: str) -> Folder:
     """
     if (root / marker).exists():
         return root
-    for folder in sorted((path for path in root.iterdir() if path.is_dir()), key=str):
+    for folder in folders(root):
         if (folder / marker).exists():
             return folder
     raise UserError(f"{root} has no {marker}; it is another archive, or another version of it")
@@ -160,7 +208,7 @@ def read(path: Folder, limit: int = _MAX_TEXT_BYTES) -> bytes:
     """The bytes of a file of an archive.
 
     Raises:
-      UserError: it is missing, damaged or larger than `limit`.
+      UserError: it is missing, damaged or larger than `limit`, in the archive or when unpacked.
     """
     with _named(path):
         size = _size(path)
@@ -177,15 +225,29 @@ def _named(path: Folder) -> Iterator[None]:
         yield
     except (FileNotFoundError, KeyError) as error:
         raise UserError(f"{path} is missing") from error
-    # BadZipFile and zlib.error; zipfile says RuntimeError of what is encrypted.
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except UserError:
+        raise
+    # Each way of packing has errors of its own, for damage, passwords, and what it cannot do.
+    except Exception as error:
         raise UserError(f"{path} is damaged ({error}); get the archive again") from error
 
 
 def _size(path: Folder) -> int:
-    if isinstance(path, zipfile.Path):
-        return path.root.getinfo(path.at).file_size
-    return path.stat().st_size
+    if not isinstance(path, zipfile.Path):
+        return path.stat().st_size
+    member = path.root.getinfo(path.at)
+    if member.file_size > max(_MAX_LINE_BYTES, _MAX_RATIO * member.compress_size):
+        raise ValueError(f"{member.compress_size:,} bytes unpack to {member.file_size:,}")
+    return member.file_size
+
+
+def number(text: str) -> int | None:
+    """A whole number in ASCII digits, not negative; None for any other text.
+
+    >>> number(" 12 "), number("-1"), number("²")
+    (12, None, None)
+    """
+    return int(text) if re.fullmatch(r"\s*[0-9]{1,15}\s*", text) else None
 
 
 def read_lines(path: Folder, encoding: str = "utf-8") -> list[str]:
@@ -195,12 +257,23 @@ def read_lines(path: Folder, encoding: str = "utf-8") -> list[str]:
       UserError: it cannot be read, or a line is in another encoding.
     """
     lines = []
-    for number, line in enumerate(read(path).rstrip().splitlines(), start=1):
+    for row, line in enumerate(read(path).rstrip().splitlines(), start=1):
         try:
             lines.append(line.decode(encoding))
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {number}: not {encoding} ({error.reason})") from error
+            raise UserError(f"{path}, line {row}: not {encoding} ({error.reason})") from error
     return lines
+
+
+def between(text: str, begin: str, end: str) -> str | None:
+    """What stands between two marks, or None; the time is linear in the text, whatever it holds.
+
+    >>> between("<a>red</a>", "<a>", "</a>")
+    'red'
+    """
+    _, begun, rest = text.partition(begin)
+    found, ended, _ = rest.partition(end)
+    return found if begun and ended else None
 
 
 def stream_lines(path: Folder) -> Iterator[bytes]:

@@ -2,14 +2,12 @@
 
 import dataclasses
 import html
-import re
 
 from jxhash.data.builders import archive, base
 from jxhash.errors import UserError
 
 # As published repositories use it; no SHA-256 of the file was found.
 _URL = "http://www-i6.informatik.rwth-aachen.de/imageclef/resources/iaprtc12.tgz"
-_DESCRIPTION = re.compile(r"<DESCRIPTION>(.*?)</DESCRIPTION>", re.DOTALL)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -88,21 +86,21 @@ def _read_labels(
     """Label -> name of those that are used; picture -> its folder and labels, by number."""
     names = {}
     for line_number, line in enumerate(archive.read_lines(benchmark / "wlist.txt"), start=1):
-        number, _, name = line.strip().partition("\t")
-        if not number.isdigit() or not name:
+        label, _, name = line.strip().partition("\t")
+        number = archive.number(label)
+        if number is None or not name:
             raise UserError(f"{benchmark / 'wlist.txt'}, line {line_number}: expected number, name")
-        names[int(number)] = name.strip()
+        names[number] = name.strip()
     pictures: dict[int, tuple[str, set[int]]] = {}
-    folders = (benchmark / "saiapr_tc-12").iterdir()
-    for folder in sorted((path for path in folders if path.is_dir()), key=lambda path: path.name):
+    for folder in archive.folders(benchmark / "saiapr_tc-12"):
         path = folder / "labels.txt"
         for line_number, line in enumerate(archive.read_lines(path), start=1):
-            cells = line.split()
+            cells = [archive.number(cell) for cell in line.split()[:3]]
             if not cells:
                 continue
-            if len(cells) < 3 or not all(cell.isdigit() for cell in cells[:3]):
+            if len(cells) < 3 or None in cells:
                 raise UserError(f"{path}, line {line_number}: expected picture, segment, label")
-            picture, label = int(cells[0]), int(cells[2])
+            picture, _, label = cells
             if label not in names:
                 raise UserError(f"{path}, line {line_number}: label {label} is not in wlist.txt")
             pictures.setdefault(picture, (folder.name, set()))[1].add(label)
@@ -118,10 +116,10 @@ def _description(path: archive.Folder) -> str:
     content = archive.read(path)
     if not content.isascii() and _is_utf8(content):
         raise UserError(f"{path} is UTF-8; the archive's are ISO-8859-1")
-    found = _DESCRIPTION.search(content.decode("latin-1"))
-    if not found or not found[1].strip():
+    found = archive.between(content.decode("latin-1"), "<DESCRIPTION>", "</DESCRIPTION>")
+    if not found or not found.strip():
         raise UserError(f"{path} has no description, or is not ISO-8859-1")
-    return " ".join(html.unescape(found[1]).split())
+    return " ".join(html.unescape(found).split())
 
 
 def _is_utf8(content: bytes) -> bool:

@@ -96,7 +96,7 @@ def _labels(folder: archive.Folder, num_pictures: int) -> dict[int, list[int]]:
         for line_number, line in enumerate(archive.read_lines(path), start=1):
             if not line.strip():
                 continue
-            number = int(line) if line.strip().isascii() and line.strip().isdigit() else 0
+            number = archive.number(line)
             if number not in labels:
                 raise UserError(
                     f"{path}, line {line_number}: expected a picture's number, 1 to "

@@ -12,6 +12,7 @@ from jxhash.errors import UserError
 # The addresses on the authors' page; no SHA-256 of the files was found. Pictures are given on
 # request, so that they have no address.
 _URL = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/"
+_CONCEPT = re.compile(r"[\w -]{1,80}", re.ASCII)
 # Some copies of the list have paths as on the authors' machine.
 _FILE = re.compile(r"(?:C:/ImageData/Flickr/)?([\w-]+/\d+_(\d+)\.jpg)", re.ASCII)
 
@@ -92,6 +93,9 @@ def _largest(
 ) -> tuple[list[str], np.ndarray]:
     """The concepts on most pictures, in the order of the archive's list, and who has them."""
     names = [line.strip() for line in concepts if line.strip()]
+    strange = [name for name in names if not _CONCEPT.fullmatch(name)]
+    if strange or len(names) < kept:
+        raise UserError(f"Concepts81.txt has {len(names)} names, {strange[:1] or 'too few'}")
     marks = [_marks(truth / f"AllLabels/Labels_{name}.txt", num_pictures) for name in names]
     order = np.argsort([-column.sum(dtype=np.int64) for column in marks], kind="stable")
     chosen = sorted(order[:kept])

@@ -12,9 +12,8 @@ from jxhash.errors import UserError
 
 # As a public data report gives it; no SHA-256 of the file was found.
 _URL = "http://www.svcl.ucsd.edu/projects/crossmodal/wikipedia_dataset.zip"
-_TEXT = re.compile(r"<text>(.*)</text>", re.DOTALL)
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
-_MARKUP = re.compile(r"<[^>]*>")
+_MARKUP = re.compile(r"<[^<>]*>")
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -54,11 +53,12 @@ class WikipediaCrossModal(base.PairsBuilder):
         """Reads the authors' lists, their features and the articles."""
         names = "wikipedia_dataset.zip", "wikipedia_dataset", "wikipedia"
         folder = archive.around(fetch.download(_URL, *names), wikipedia.FILES[0])
-        classes = [name.strip() for name in archive.read_lines(folder / "categories.list")]
-        if len(classes) != wikipedia.NUM_CLASSES:
+        lines = archive.read_lines(folder / "categories.list")
+        classes = [line.strip() for line in lines if line.strip()]
+        if not all(map(_NAME.fullmatch, classes)) or len(classes) != wikipedia.NUM_CLASSES:
             raise UserError(
-                f"{folder / 'categories.list'} has {len(classes)} classes, not "
-                f"{wikipedia.NUM_CLASSES}; it is cut, or another version"
+                f"{folder / 'categories.list'}: expected {wikipedia.NUM_CLASSES} names of folders, "
+                f"found {len(classes)} lines; it is cut, or another version"
             )
         sides = dict(zip(("train", "test"), wikipedia.read_sides(folder), strict=True))
         texts = {}
@@ -119,8 +119,8 @@ def _read_texts(
 
 
 def _read_text(path: archive.Folder) -> str:
-    found = _TEXT.search("\n".join(archive.read_lines(path)))
-    text = _MARKUP.sub(" ", found[1]) if found else ""
+    found = archive.between("\n".join(archive.read_lines(path)), "<text>", "</text>")
+    text = _MARKUP.sub(" ", found or "")
     if not text.strip():
         raise UserError(f"{path} has no text")
     return " ".join(html.unescape(text).split())
