@@ -319,7 +319,7 @@ class _Builder(NamedTuple):
 
 PREPARED = prepared.Pairs(
     "x/y", IDS.tolist(), ["red\nsea"] * ROWS, TAGS, LABELS, np.repeat(["train", "test"], 15),
-    {"text_features": IMAGES.astype(float)}, None, {}, "1.0.0",
+    {"text_features": IMAGES.astype(float)}, None, None, {}, "1.0.0",
 )  # fmt: skip
 
 
@@ -436,7 +436,7 @@ READERS = {
     "table, csv": Reader(write_table, lambda f: tables.read_table(f / "table.csv"), "table.csv"),
     "split, npz": one("a.npz", saved(np.savez, **LISTS), lambda p: protocols.read(p, 6)),
     "split, mat": one(
-        "a.mat", lambda path: scipy.io.savemat(path, LISTS), lambda p: protocols.read(p, 6)
+        "a.mat", lambda path: scipy.io.savemat(path, LISTS), lambda p: protocols.read(p, 6, first=0)
     ),
     "split, folder": Reader(write_lists, lambda folder: protocols.read(folder, 6)),
     "regions": one(

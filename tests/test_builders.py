@@ -653,7 +653,11 @@ def test_wikipedia_is_built(tmp_path, zipped):
         ("testset_txt_img_cat.list", "a\t../b\t1\nc\td\t2\n", "line 1: .*no file names"),
         ("testset_txt_img_cat.list", "a\tb\t1\n", "do not belong together"),
         ("testset_txt_img_cat.list", b"a\tb\t1\na\t\xe9\t2\n", "list, line 2: not in UTF-8"),
-        ("categories.list", "art\nbiology\n", "categories.list has 2 classes, not 10"),
+        (
+            "categories.list",
+            "art\nbiology\n",
+            r"categories\.list: expected 10 names of folders, found 2",
+        ),
         (
             "images/class1/image1.jpg",
             picture(1)[:300],
@@ -679,7 +683,7 @@ def test_features_that_lie_are_refused_before_scipy_reads_them(tmp_path):
     place = content.index(b"I_tr") + 4
     content[place : place + 4] = (77).to_bytes(4, "little")  # a type that there is not
     file.write_bytes(content)
-    with pytest.raises(UserError, match=r"raw_features\.mat cannot be read .*the type 77"):
+    with pytest.raises(UserError, match=r"raw_features\.mat:I_tr cannot be read .*type 77"):
         build(wikipedia.WikipediaCrossModal, WIKI, tmp_path)
 
 

@@ -637,7 +637,7 @@ def test_a_triplet_of_other_lengths(tmp_path):
 def test_python_objects_are_named_as_such(tmp_path):
     objects = np.array([None] * ROWS)
     np.savez(tmp_path / "a.npz", image=FEATURES, text=objects, labels=LABELS)
-    with pytest.raises(UserError, match=r"a\.npz holds Python objects"):
+    with pytest.raises(UserError, match=r"a\.npz:text holds Python objects"):
         load(tmp_path / "a.npz")
 
 
