@@ -141,15 +141,14 @@ def _require_same_data(workdir: pathlib.Path, card: Mapping[str, Any]) -> None:
 
 
 def _require_same_everywhere(config: ml_collections.ConfigDict, card: Mapping[str, Any]) -> None:
-    """Raises a UserError where this process has another config or other data than the first."""
+    """Raises a UserError where the processes have different configs or data."""
     from jxhash import parallel
 
     content = configuration.as_json(config) + card["sha256"]
-    own = hashlib.sha256(content.encode()).hexdigest()
-    if parallel.value_from_first(lambda: own) != own:
+    if not parallel.same_everywhere(hashlib.sha256(content.encode()).digest()):
         raise UserError(
-            "this process was started with another config or other data than process 0; start all "
-            "of them with the same --config and --data_dir"
+            "the processes have different configs or data; start all of them with the same "
+            "--config and --data_dir"
         )
 
 

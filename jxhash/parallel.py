@@ -139,6 +139,14 @@ def any_process(flag: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
+def same_everywhere(digest: bytes) -> bool:
+    """Whether all processes brought the same bytes; they must be of one length."""
+    if jax.process_count() == 1:
+        return True
+    every = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
+    return bool((every == every[0]).all())
+
+
 def own_share(array: np.ndarray, axis: int) -> np.ndarray:
     """The part of an array, one of whose axes counts devices, that is for this process's own."""
     own = jax.local_device_count()

@@ -12,9 +12,6 @@ import numpy as np
 import pytest
 from commands import number_of_checkpoint, run, start
 
-# What the file shares is made once.
-pytestmark = pytest.mark.xdist_group("main")
-
 SMALL = [
     "--config=configs/dcmh.py",
     "--config.dcmh.epochs=10",
@@ -136,6 +133,24 @@ def test_two_devices_end_where_one_does(finished, tmp_path):
     )
     for task, by_protocol in one.items():
         other = two[task]["encoded"]["map"]
+        assert by_protocol["encoded"]["map"] == pytest.approx(other, abs=0.01)
+
+
+def test_stopped_on_four_devices_it_goes_on_on_one(finished, tmp_path):
+    _, alone, _ = finished
+    workdir = tmp_path / "run"
+    process = start(*SMALL, f"--workdir={workdir}", cwd=tmp_path, devices=4)
+    wait_for_checkpoint(process, workdir, 1)
+    process.terminate()
+    process.communicate(timeout=120)
+    assert process.returncode == 143
+    code, _, err = run(*SMALL, f"--workdir={workdir}", cwd=tmp_path)
+    assert code == 0, err
+    one, changed = (
+        json.loads((folder / "report.json").read_text())["results"] for folder in (alone, workdir)
+    )
+    for task, by_protocol in one.items():
+        other = changed[task]["encoded"]["map"]
         assert by_protocol["encoded"]["map"] == pytest.approx(other, abs=0.01)
 
 

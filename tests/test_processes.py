@@ -7,8 +7,6 @@ import time
 import pytest
 from commands import number_of_checkpoint, run, start_together
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 # An update of every kind: by batches, on all rows, and on the host of the first process.
 SMALL = [
     "--config=configs/ddcmh.py",
@@ -93,11 +91,12 @@ def test_sigterm_to_one_saves_and_ends_all(tmp_path):
 
 
 def test_another_config_is_refused_and_leaves_no_folder(tmp_path):
-    first, second = start_together(SMALL, [*SMALL, "--config.seed=1"], cwd=tmp_path)
-    code, _, err = ended(second)
-    assert code == 2
-    assert "another config or other data than process 0" in err
-    assert ended(first)[0] != 0
+    both = start_together(SMALL, [*SMALL, "--config.seed=1"], cwd=tmp_path)
+    # Whoever is slower may be ended by JAX, as one that has lost the other.
+    assert any(
+        code == 2 and "different configs or data" in err for code, _, err in map(ended, both)
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
