@@ -66,7 +66,7 @@ def two_processes(options: list[str]) -> list[list[str]]:
 
 
 def seconds_of(commands: list[list[str]]) -> float:
-    """Runs the commands side by side; the time between the third line of the record and its last."""
+    """Runs the commands side by side; from the third line of the record to the last, in s."""
     with tempfile.TemporaryDirectory() as scratch:
         devices = 2 // len(commands)
         environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{FLAG}={devices}"}
