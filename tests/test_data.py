@@ -13,6 +13,9 @@ from jxhash.data import embedded, text, wikipedia
 from jxhash.data.dataset import Dataset
 from jxhash.errors import UserError
 
+# What the file shares is made once.
+pytestmark = pytest.mark.xdist_group("data")
+
 
 @pytest.fixture(scope="module")
 def clipart():

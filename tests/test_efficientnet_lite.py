@@ -13,6 +13,9 @@ from PIL import Image
 from jxhash.networks import efficientnet_lite as network
 from jxhash.networks import pretrained, pth
 
+# What the file shares is made once.
+pytestmark = pytest.mark.xdist_group("efficientnet_lite")
+
 BLOCKS = [
     # kernel, stride, expansion, channels: Tan and Le 2019, table 1, widths of B0
     *[(3, 1, 1, 16)],

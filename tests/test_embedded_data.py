@@ -14,6 +14,9 @@ from PIL import Image
 import jxhash.data
 from jxhash.networks import pretrained
 
+# What the file shares is made once.
+pytestmark = pytest.mark.xdist_group("embedded_data")
+
 FOLDER = Path(next(iter(jxhash.data.__path__))) / "embedded"
 NAMES = ("clipart", "emoji")
 SPLITS = {

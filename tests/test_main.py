@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from commands import number_of_checkpoint, run, start
 
+# What the file shares is made once.
+pytestmark = pytest.mark.xdist_group("main")
+
 SMALL = [
     "--config=configs/dcmh.py",
     "--config.dcmh.epochs=10",

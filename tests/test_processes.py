@@ -7,6 +7,9 @@ import time
 import pytest
 from commands import number_of_checkpoint, run, start_together
 
+# What the file shares is made once.
+pytestmark = pytest.mark.xdist_group("processes")
+
 # An update of every kind: by batches, on all rows, and on the host of the first process.
 SMALL = [
     "--config=configs/ddcmh.py",
