@@ -11,7 +11,8 @@ over rounds:
     blocks), moved and mirrored on the device, until the last result is there.
 
 Both bring a picture to 224 x 224 by the same function. CPU seconds add up all threads and
-processes: what to look at where other work shares the machine.
+processes: what to look at where other work shares the machine. Beside them, how many pictures a
+second Lite0 learns from, the gradient of all its weights, at several sizes and with no decoding.
 """
 
 import argparse
@@ -36,7 +37,7 @@ import numpy as np
 from PIL import Image
 
 from jxhash.data.decoding import EncodedPictures
-from jxhash.networks import cnn_f, picture_hash
+from jxhash.networks import cnn_f, picture_hash, pretrained
 from jxhash.training import batches
 
 PHOTOGRAPH = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -85,6 +86,24 @@ def stream_all(pictures: Sequence[bytes], augment: Callable, seed: int) -> None:
             pixels = block[step].reshape(-1, SIZE, SIZE, 3)
             last = augment(pixels, jax.random.split(jax.random.key(step), len(pixels)), REACH)
     jax.block_until_ready(last)
+
+
+def learning(size: int, rounds: int) -> float:
+    """Pictures a second of which Lite0 works out the gradient."""
+    module, variables = pretrained.lite0()
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)
+
+    def loss(params: dict, pixels: jax.Array) -> jax.Array:
+        return module.apply({**variables, "params": params}, pretrained.normalise(pixels)).sum()
+
+    gradient = jax.jit(jax.grad(loss))
+    jax.block_until_ready(gradient(variables["params"], np.float32(pixels)))
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        jax.block_until_ready(gradient(variables["params"], np.float32(pixels)))
+        seconds.append(time.perf_counter() - started)
+    return BATCH / statistics.median(seconds)
 
 
 def timed(work: Callable[[], object], number: int) -> Round:
@@ -159,6 +178,9 @@ def main() -> None:
         "pixels over pillow, each round": ratios,
         "pixels over pillow, by CPU time": medians["pillow"].cpu_milliseconds_per_picture
         / medians["pixels"].cpu_milliseconds_per_picture,
+        "Lite0 learns from, pictures a second": {
+            f"{size} x {size}": learning(size, arguments.rounds) for size in (64, 96, SIZE)
+        },
         "rounds": {name: [one._asdict() for one in rounds] for name, rounds in found.items()},
     }
     text = json.dumps(record, indent=1) + "\n"

@@ -117,6 +117,7 @@ def test_clip_art_at_any_size():
     assert stored.training["pairs"]["image"].shape == (1683, 64, 64, 3)
     assert larger.training["pairs"]["image"].shape == (1683, 80, 80, 3)
     assert (stored.card["name"], larger.card["name"]) == ("clipart-pixels-64", "clipart-pixels-80")
+    assert stored.card["sha256"] != larger.card["sha256"]
     row = larger.tasks[0].query.inputs["image"][3:4]
     np.testing.assert_array_equal(row[0], pretrained.fit(larger.tasks[0].query.pictures[3], 80))
 

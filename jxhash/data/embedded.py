@@ -129,6 +129,7 @@ def load_clipart_pixels(size: int) -> Dataset:
         **pairs.card,
         "name": f"clipart-pixels-{size}",
         "features": pictures.described,
+        "sha256": _joined_hash(clipart.card["sha256"] | {"pixels": pictures.described}),
     }
     return dataclasses.replace(pairs, card=card)
 

@@ -53,6 +53,8 @@ def load_held_out(folder: pathlib.Path) -> Dataset:
     rule = f"{_HELD_OUT} rows of the authors' train list are the queries (seed {_HELD_OUT_SEED})"
     query = {name: array[held] for name, array in train.items()}
     train = {name: array[rest] for name, array in train.items()}
+    archive = np.frombuffer(bytes.fromhex(digest), np.uint8)
+    digest = content_hash({"archive": archive, "query": held})
     return _dataset("wikipedia-held-out", rule, train, query, digest)
 
 
