@@ -32,7 +32,7 @@ def cases(folder: pathlib.Path) -> dict[str, list[str]]:
     """What is trained -> the options of the command line."""
     shared = ["--config.validate_every=0", "--config.checkpoint_seconds=1000.0"]
     bench_scale.write_set(folder / "set", ROWS)
-    large = [f"--config.data={folder / 'set'}", *shared, "--config.dcmh.epochs=3"]
+    large = [f"--config.data={folder / 'set'}", *shared, "--config.dcmh.epochs=2"]
     return {
         "DCMH, clip art (1,683 pairs), batches of 128": [
             "--config=configs/dcmh.py",

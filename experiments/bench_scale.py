@@ -59,7 +59,8 @@ def write_set(folder: pathlib.Path, rows: int) -> None:
         for name, (width, dtype) in kinds.items()
     }
     split = {"query": QUERIES, "validation": 0, "train": rows - QUERIES}
-    (folder / "dataset.json").write_text(json.dumps({"split": split}))
+    named = {"image": "images.npy", "text": "tags.npy", "labels": "labels.npy"}
+    (folder / "dataset.json").write_text(json.dumps({**named, "split": split}))
     generator = np.random.default_rng(0)
     centres = generator.random((LABELS, FEATURES), np.float32)
     topics = generator.random((LABELS, WORDS), np.float32) ** 8 / 4
