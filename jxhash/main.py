@@ -195,8 +195,8 @@ def main(arguments: Sequence[str]) -> None:
     from jxhash import parallel
     from jxhash.evaluation.report import table
 
-    _join_others()
     with parallel.noticing_losses():
+        _join_others()
         report = run(config, workdir, _DATA_DIR.value)
     if parallel.is_first():
         print(table(report))

@@ -53,6 +53,27 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
         )
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the processes did not come together: {error}") from error
+    _require_even_devices()
+    _connect()
+
+
+def _require_even_devices() -> None:
+    owners = [device.process_index for device in jax.devices()]
+    counts = [owners.count(process) for process in range(jax.process_count())]
+    if len(set(counts)) > 1:
+        raise UserError(
+            f"the processes have {', '.join(map(str, counts))} devices; give all of them as many"
+        )
+
+
+def _connect() -> None:
+    """Opens all connections, while nobody has work of his own.
+
+    Where one is opened later, Gloo gives up if another process comes half a minute after the first.
+    An open one waits for as long as a process takes.
+    """
+    any_process(False)
+    pmapped(total, in_axes=(0,))(np.zeros(jax.local_device_count(), np.float32))
 
 
 @contextlib.contextmanager
