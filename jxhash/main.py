@@ -216,6 +216,8 @@ def _join_others() -> None:
         return
     if _COORDINATOR.value != parallel.AUTO and None in numbers:
         raise UserError("--coordinator=host:port needs --processes and --process")
+    if _COORDINATOR.value != parallel.AUTO and not re.search(r":\d+$", _COORDINATOR.value):
+        raise UserError(f"--coordinator={_COORDINATOR.value} has no port; give host:port")
     parallel.join(_COORDINATOR.value, *numbers)
     # JAX has put its own handler there.
     signal.signal(signal.SIGTERM, _stop)
