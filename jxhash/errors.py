@@ -24,6 +24,10 @@ class Preempted(BaseException):
     """
 
 
+class PreemptedAlone(Preempted):
+    """The same outside of the training, where other processes do not stop with this one."""
+
+
 class ProcessLostError(RuntimeError):
     """Another process of the same training has ended; started again, all go on together."""
 

@@ -7,6 +7,8 @@ import os
 import pathlib
 import re
 import signal
+import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jxhash import configuration
-from jxhash.errors import PREEMPTED, Preempted, UserError, as_exit_code
+from jxhash.errors import Preempted, PreemptedAlone, UserError, as_exit_code
 from jxhash.files import LOCK, locked, read_json, write_atomically, writing
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -195,8 +197,8 @@ def main(arguments: Sequence[str]) -> None:
     from jxhash import parallel
     from jxhash.evaluation.report import table
 
-    _join_others()
     with parallel.noticing_losses():
+        _join_others()
         report = run(config, workdir, _DATA_DIR.value)
     if parallel.is_first():
         print(table(report))
@@ -214,6 +216,8 @@ def _join_others() -> None:
         return
     if _COORDINATOR.value != parallel.AUTO and None in numbers:
         raise UserError("--coordinator=host:port needs --processes and --process")
+    if _COORDINATOR.value != parallel.AUTO and not re.search(r":\d+$", _COORDINATOR.value):
+        raise UserError(f"--coordinator={_COORDINATOR.value} has no port; give host:port")
     parallel.join(_COORDINATOR.value, *numbers)
     # JAX has put its own handler there.
     signal.signal(signal.SIGTERM, _stop)
@@ -222,7 +226,7 @@ def _join_others() -> None:
 def _stop(number: int, _: Any) -> None:
     """Ends the process on SIGTERM wherever nothing is left to save: outside of the training."""
     signal.signal(number, signal.SIG_DFL)
-    raise Preempted("stopped; the same command goes on from here")
+    raise PreemptedAlone("stopped; the same command goes on from here")
 
 
 def _command() -> None:
@@ -231,12 +235,26 @@ def _command() -> None:
         with as_exit_code():
             app.run(main, flags_parser=_parse)
     except SystemExit as leaving:
-        # Where a flag is wrong, none is there to be asked for.
-        alone = not flags.FLAGS.is_parsed() or _COORDINATOR.value is None
-        if alone or leaving.code in (None, 0, PREEMPTED):
+        together = leaving.code in (None, 0) or type(leaving.__context__) is Preempted
+        if together or _is_alone():
             raise
-        # The regular way out waits for the other processes, which wait for this one.
-        os._exit(leaving.code)
+        _leave_others(leaving.code)
+    except Exception:
+        if _is_alone():
+            raise
+        traceback.print_exc()
+        _leave_others(1)
+
+
+def _is_alone() -> bool:
+    # Where a flag is wrong, none is there to be asked for.
+    return not flags.FLAGS.is_parsed() or _COORDINATOR.value is None
+
+
+def _leave_others(code: int) -> None:
+    # The regular way out waits for the other processes, which wait for this one.
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

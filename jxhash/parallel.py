@@ -53,6 +53,27 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
         )
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the processes did not come together: {error}") from error
+    _require_even_devices()
+    _connect()
+
+
+def _require_even_devices() -> None:
+    owners = [device.process_index for device in jax.devices()]
+    counts = [owners.count(process) for process in range(jax.process_count())]
+    if len(set(counts)) > 1:
+        raise UserError(
+            f"the processes have {', '.join(map(str, counts))} devices; give all of them as many"
+        )
+
+
+def _connect() -> None:
+    """Opens all connections, while nobody has work of his own.
+
+    Where one is opened later, Gloo gives up if another process comes half a minute after the first.
+    An open one waits for as long as a process takes.
+    """
+    any_process(False)
+    pmapped(total, in_axes=(0,))(np.zeros(jax.local_device_count(), np.float32))
 
 
 @contextlib.contextmanager
@@ -60,18 +81,27 @@ def noticing_losses() -> Iterator[None]:
     """Within it, a computation that fails because another process has ended says so.
 
     Raises:
-      ProcessLostError: a computation failed, and there are several processes.
+      ProcessLostError: a computation of several processes failed, other than for want of memory.
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+    # Of a compiled call that runs at once JAX makes a ValueError.
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if not _tells_of_a_loss(error):
             raise
         reason = str(error).strip().splitlines()[0]
         raise ProcessLostError(
             f"process {jax.process_index()} stops, for another has ended or cannot be reached "
             f"({reason}); start all of them again with the same commands to go on"
         ) from error
+
+
+def _tells_of_a_loss(error: Exception) -> bool:
+    if isinstance(error, UserError) or jax.process_count() == 1:
+        return False
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return not str(error).startswith("RESOURCE_EXHAUSTED")
+    return "Gloo" in str(error)
 
 
 def is_first() -> bool:
@@ -88,14 +118,15 @@ def from_first(make: Callable[[], Any], like: Any) -> Any:
 
     Returns:
       What `make` returned; on other processes the same, on the host.
+
+    Raises:
+      ValueError: on the first of several processes, where `make` returns other shapes.
     """
     if jax.process_count() == 1:
         return make()
-    wanted, structure = jax.tree.flatten(jax.eval_shape(_without_keys, like))
-    made = jax.tree.leaves(_without_keys(make())) if is_first() else ()
-    own = b"".join(
-        np.asarray(array, leaf.dtype).tobytes() for array, leaf in zip(made, wanted, strict=False)
-    )
+    described = jax.eval_shape(_without_keys, like)
+    wanted, structure = jax.tree.flatten(described)
+    own = _bytes_of(_without_keys(make()), described) if is_first() else b""
     sizes = [leaf.size * leaf.dtype.itemsize for leaf in wanted]
     content = _bytes_from_first(own, sum(sizes))
     parts = np.split(np.frombuffer(content, np.uint8), np.cumsum(sizes)[:-1])
@@ -108,6 +139,15 @@ def from_first(make: Callable[[], Any], like: Any) -> Any:
         structure.unflatten(arrays),
         like,
     )
+
+
+def _bytes_of(made: Any, like: Any) -> bytes:
+    # The others count on as many bytes as `like` has, and would wait for ever.
+    shapes = jax.tree.map(np.shape, made)
+    if shapes != (expected := jax.tree.map(np.shape, like)):
+        raise ValueError(f"the shapes of a state changed: {shapes} are not {expected}")
+    arrays = jax.tree.map(lambda array, leaf: np.asarray(array, leaf.dtype), made, like)
+    return b"".join(array.tobytes() for array in jax.tree.leaves(arrays))
 
 
 def _is_key(leaf: Any) -> bool:

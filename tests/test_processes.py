@@ -107,6 +107,7 @@ def test_another_config_is_refused_and_leaves_no_folder(tmp_path):
     [
         (["--processes=2", "--process=0"], "need --coordinator"),
         (["--coordinator=localhost:1"], "needs --processes and --process"),
+        (["--coordinator=localhost", "--processes=2", "--process=0"], "has no port"),
     ],
 )
 def test_flags_that_miss_others(arguments, says, tmp_path):
