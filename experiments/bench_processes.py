@@ -2,71 +2,78 @@ r"""Times one training in two processes beside the same in one process with two 
 
     python experiments/bench_processes.py --out experiments/results/bench_processes.json
 
-The two take turns, round after round. A round is a run of the command line; what counts is the
-time between the third line of metrics.jsonl (everything is compiled then) and the last, so that
-starting, compiling and the final evaluation are no part of it. Both devices are CPU devices of this
-machine, and the processes speak over loopback.
+The two take turns, round after round. A round is a run of the command line that is stopped after a
+time (SIGTERM); what counts are the steps between the first and the last report of its progress bar,
+so that starting and compiling are no part of it. Both devices are CPU devices of this machine, and
+the processes speak over loopback. Sets are drawn as in bench_scale.py.
 """
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import os
 import pathlib
 import platform
+import re
 import shlex
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 import bench_scale
 
-ROWS = 20_000
 FLAG = "--xla_force_host_platform_device_count"
+PROGRESS = re.compile(r"(\d+)/\d+ \[")
+# Bars report every ten seconds where no terminal shows them.
+REPORTS = 3
+
+# What is trained -> pairs (0: clip art), and rows a batch.
+TRAININGS = {
+    "DCMH, clip art (1,683 pairs, 256 features), batches of 128": (0, 128),
+    "DCMH, 20,000 pairs of 4,096 features, batches of 128": (20_000, 128),
+    "DCMH, 20,000 pairs of 4,096 features, batches of 512": (20_000, 512),
+    "DCMH, 200,000 pairs of 4,096 features, batches of 128": (200_000, 128),
+}
 
 
-def cases(folder: pathlib.Path) -> dict[str, list[str]]:
-    """What is trained -> the options of the command line."""
-    shared = ["--config.validate_every=0", "--config.checkpoint_seconds=1000.0"]
-    bench_scale.write_set(folder / "set", ROWS)
-    large = [f"--config.data={folder / 'set'}", *shared, "--config.dcmh.epochs=2"]
-    return {
-        "DCMH, clip art (1,683 pairs), batches of 128": [
-            "--config=configs/dcmh.py",
-            "--config.dcmh.epochs=40",
-            *shared,
-        ],
-        f"DCMH, {ROWS:,} pairs of 4,096 features, batches of 128": [
-            "--config=configs/dcmh.py",
-            *large,
-        ],
-        f"DCMH, {ROWS:,} pairs of 4,096 features, batches of 512": [
-            "--config=configs/dcmh.py",
-            "--config.batch_size=512",
-            *large,
-        ],
-    }
+def options(folder: pathlib.Path, pairs: int, batch_size: int) -> list[str]:
+    """The options of the command line for a training; its set is written if need be."""
+    path = folder / str(pairs)
+    if pairs and not path.exists():
+        bench_scale.write_set(path, pairs)
+    return [
+        "--config=configs/dcmh.py",
+        *([f"--config.data={path}"] if pairs else []),
+        f"--config.batch_size={batch_size}",
+        "--config.bits=64",
+        "--config.validate_every=0",
+        "--config.checkpoint_seconds=1000.0",
+        "--config.dcmh.epochs=5000",
+    ]
 
 
-def one_process(options: list[str]) -> list[list[str]]:
+def one_process(given: list[str]) -> list[list[str]]:
     """The command of one process with two devices."""
-    return [[*options]]
+    return [given]
 
 
-def two_processes(options: list[str]) -> list[list[str]]:
+def two_processes(given: list[str]) -> list[list[str]]:
     """The commands of two processes with a device each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    joined = [*options, f"--coordinator=localhost:{port}", "--processes=2"]
+    joined = [*given, f"--coordinator=localhost:{port}", "--processes=2"]
     return [[*joined, f"--process={number}"] for number in range(2)]
 
 
-def seconds_of(commands: list[list[str]]) -> float:
-    """Runs the commands side by side; from the third line of the record to the last, in s."""
+def steps_a_second(commands: list[list[str]]) -> float:
+    """Runs the commands side by side for some reports of progress of the first."""
     with tempfile.TemporaryDirectory() as scratch:
         devices = 2 // len(commands)
         environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{FLAG}={devices}"}
@@ -76,27 +83,27 @@ def seconds_of(commands: list[list[str]]) -> float:
                 env=environment,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                text=True,
             )
             for command in commands
         ]
-        seen = _times_of_growth(pathlib.Path(scratch) / "run" / "metrics.jsonl", running[0])
+        seen = list(itertools.islice(_reports(running[0]), REPORTS))
+        running[0].send_signal(signal.SIGTERM)
         for process in running:
-            _, errors = process.communicate()
-            if process.returncode:
-                raise RuntimeError(errors)
-        return seen[-1] - seen[2]
+            process.communicate()
+        (began, first), (ended, last) = seen[0], seen[-1]
+        return (last - first) / (ended - began)
 
 
-def _times_of_growth(path: pathlib.Path, process: subprocess.Popen) -> list[float]:
-    seen, size = [], 0
-    while process.poll() is None:
-        new = path.stat().st_size if path.exists() else 0
-        if new > size:
-            seen.append(time.perf_counter())
-            size = new
-        time.sleep(0.005)
-    return seen
+def _reports(process: subprocess.Popen) -> Iterator[tuple[float, int]]:
+    """The moments at which the bar moved, and the steps until then."""
+    text, before = "", 0
+    while piece := os.read(process.stderr.fileno(), 4096).decode(errors="replace"):
+        text += piece
+        steps = int((PROGRESS.findall(text) or ["0"])[-1])
+        if steps > before:
+            before = steps
+            yield time.perf_counter(), steps
+    raise RuntimeError(text)
 
 
 def main() -> None:
@@ -109,16 +116,17 @@ def main() -> None:
     arguments = parser.parse_args()
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for name, options in cases(pathlib.Path(scratch)).items():
+        for name, training in TRAININGS.items():
+            given = options(pathlib.Path(scratch), *training)
             rounds = [
-                (seconds_of(one_process(options)), seconds_of(two_processes(options)))
+                (steps_a_second(one_process(given)), steps_a_second(two_processes(given)))
                 for _ in range(arguments.rounds)
             ]
-            ratios = [two / one for one, two in rounds]
+            ratios = [one / two for one, two in rounds]
             found[name] = {
-                "two processes over one, median of rounds": statistics.median(ratios),
-                "seconds of one process with two devices": [one for one, _ in rounds],
-                "seconds of two processes": [two for _, two in rounds],
+                "time of two processes over one, median of rounds": statistics.median(ratios),
+                "steps a second of one process with two devices": [one for one, _ in rounds],
+                "steps a second of two processes": [two for _, two in rounds],
             }
             print(name, ratios, flush=True)
     record = {

@@ -259,6 +259,7 @@ def test_a_checkpoint_that_may_not_be_read_is_not_taken_for_a_damaged_one(saved)
             os.seteuid(before)
 
 
+@pytest.mark.filterwarnings("ignore:coroutine", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_while_a_checkpoint_is_read_is_not_taken_for_damage(saved, tmp_path):
     def stop(number, frame):
         raise Preempted

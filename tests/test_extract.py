@@ -1,7 +1,6 @@
 """`python -m jxhash.data.extract`: feature files from pictures, whole and resumable."""
 
 import json
-import signal
 import subprocess
 import sys
 
@@ -335,7 +334,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, folder, monkeypatc
 
 def test_ctrl_c_says_that_the_command_goes_on(tmp_path, folder, monkeypatch, capsys):
     def pressed(path):
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(extract, "list_pictures", pressed)
     given = ["--network=lite0", f"--pictures={folder}", f"--output={tmp_path / 'out.npz'}"]
