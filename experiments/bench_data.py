@@ -10,12 +10,8 @@ set from before the opening to the end of what the figure names.
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
 import pathlib
-import platform
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -23,6 +19,7 @@ import time
 
 import h5py
 import numpy as np
+import records
 
 ROWS, FEATURES, WORDS, LABELS, SIZE = 20_015, 4096, 1386, 24, 224
 BATCH = 128
@@ -165,19 +162,13 @@ def main() -> None:
             results["features"][name] = middle(runs)
         write_pixels(folder / "pixels.mat")
         results["pixels"] = in_own_process("pixels", folder / "pixels.mat")
-    record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {name: importlib.metadata.version(name) for name in ("jax", "numpy", "h5py")},
+    found = {
         "rows": ROWS,
         "MB of a set of features": ROWS * (4 * FEATURES + WORDS + LABELS) / 1e6,
         "repeats": REPEATS,
         **results,
     }
-    text = json.dumps(record, indent=1)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
+    records.keep(found, ("jax", "numpy", "h5py"), arguments.out)
 
 
 if __name__ == "__main__":

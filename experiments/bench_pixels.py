@@ -16,16 +16,11 @@ second Lite0 learns from, the gradient of all its weights, at several sizes and 
 """
 
 import argparse
-import importlib.metadata
 import io
-import json
 import multiprocessing
 import os
-import platform
 import resource
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +29,7 @@ from typing import NamedTuple
 import jax
 import matplotlib
 import numpy as np
+import records
 from PIL import Image
 
 from jxhash.data.decoding import EncodedPictures
@@ -169,9 +165,6 @@ def main() -> None:
         for one, other in zip(found["pixels"], found["pillow"], strict=True)
     ]
     record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "versions": {name: importlib.metadata.version(name) for name in ("jax", "numpy", "pillow")},
         "pictures": arguments.pictures,
         "medians": {name: median._asdict() for name, median in medians.items()},
         "pixels over pillow, median of rounds": statistics.median(ratios),
@@ -183,10 +176,7 @@ def main() -> None:
         },
         "rounds": {name: [one._asdict() for one in rounds] for name, rounds in found.items()},
     }
-    text = json.dumps(record, indent=1) + "\n"
-    print(text, end="")
-    if arguments.out:
-        arguments.out.write_text(text)
+    records.keep(record, ("jax", "numpy", "pillow"), arguments.out)
 
 
 if __name__ == "__main__":

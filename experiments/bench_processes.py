@@ -9,14 +9,10 @@ the processes speak over loopback. Sets are drawn as in bench_scale.py.
 """
 
 import argparse
-import importlib.metadata
 import itertools
-import json
 import os
 import pathlib
-import platform
 import re
-import shlex
 import signal
 import socket
 import statistics
@@ -27,6 +23,7 @@ import time
 from collections.abc import Iterator
 
 import bench_scale
+import records
 
 FLAG = "--xla_force_host_platform_device_count"
 PROGRESS = re.compile(r"(\d+)/\d+ \[")
@@ -130,15 +127,9 @@ def main() -> None:
             }
             print(name, ratios, flush=True)
     record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib")},
         "trainings": found,
     }
-    text = json.dumps(record, indent=1) + "\n"
-    print(text, end="")
-    if arguments.out:
-        arguments.out.write_text(text)
+    records.keep(record, ("jax", "jaxlib"), arguments.out)
 
 
 if __name__ == "__main__":

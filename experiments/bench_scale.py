@@ -15,12 +15,9 @@ Evaluation is not part of it.
 import argparse
 import collections
 import contextlib
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
-import shlex
 import signal
 import statistics
 import subprocess
@@ -32,6 +29,7 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import numpy as np
+import records
 
 SIZES = (2_000, 20_000, 200_000)
 FEATURES, WORDS, LABELS, BITS = 4096, 1000, 21, 64
@@ -217,17 +215,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for kind, rows, found in measured(pathlib.Path(scratch), arguments.seconds):
             results[kind][str(rows)] = found
-    record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {name: importlib.metadata.version(name) for name in ("jax", "numpy")},
+    found = {
         "pairs": f"{FEATURES} features float16, {WORDS} words, {LABELS} labels; {BITS} bits",
         "methods": results,
     }
-    text = json.dumps(record, indent=1) + "\n"
-    print(text, end="")
-    if arguments.out:
-        arguments.out.write_text(text)
+    records.keep(found, ("jax", "numpy"), arguments.out)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,12 @@ feature.
 """
 
 import argparse
-import importlib.metadata
-import json
-import shlex
-import sys
 import tempfile
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+import records
 import scipy.io
 import torch
 from safetensors.torch import save_file
@@ -126,16 +123,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = compare(Path(folder))
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "torch")}
     record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": versions,
         "largest difference over largest feature": found,
     }
-    text = json.dumps(record, indent=2) + "\n"
-    print(text, end="")
-    if arguments.out:
-        arguments.out.write_text(text)
+    records.keep(record, ("jax", "flax", "torch"), arguments.out)
 
 
 if __name__ == "__main__":

@@ -12,19 +12,17 @@ Exits with 1 unless every run ended with the same files.
 """
 
 import argparse
-import importlib.metadata
-import json
 import os
 import pathlib
-import platform
 import random
-import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from typing import NamedTuple
+
+import records
 
 FILES = ("codes.npz", "queries.npz", "report.json", "report.html", "metrics.jsonl")
 SHARED = ("--config.bits=16", "--config.checkpoint_seconds=0.0")
@@ -160,19 +158,11 @@ def main() -> int:
         }
         tallies = {kind: measure(kind, each, generator) for kind in KINDS}
     total = Tally(*map(sum, zip(*tallies.values(), strict=True)))
-    record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("jax", "orbax-checkpoint")
-        },
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    found = {
         "methods": {kind: tally._asdict() for kind, tally in tallies.items()},
         "total": total._asdict(),
     }
-    text = json.dumps(record, indent=2) + "\n"
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    records.keep(found, ("jax", "orbax-checkpoint"), arguments.out)
     return int(total.identical < total.runs)
 
 
