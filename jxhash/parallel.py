@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jxhash import messages
 from jxhash.errors import ProcessLostError, UserError
 
 AXIS = "devices"
@@ -74,6 +75,8 @@ def _connect() -> None:
     """
     any_process(False)
     pmapped(total, in_axes=(0,))(np.zeros(jax.local_device_count(), np.float32))
+    if _between_cpus():
+        messages.work_without_interruption()
 
 
 @contextlib.contextmanager
@@ -240,17 +243,25 @@ def all_rows(tree: Any) -> Any:
     """Joins the rows of all devices, in device order; differentiable."""
     if not _several():
         return tree
+    if _between_cpus():
+        return messages.all_rows(tree, AXIS)
     return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, axis=0, tiled=True), tree)
 
 
 def total(tree: Any) -> Any:
     """Adds each array up over devices."""
-    return jax.lax.psum(tree, AXIS) if _several() else tree
+    if not _several():
+        return tree
+    return messages.total(tree, AXIS) if _between_cpus() else jax.lax.psum(tree, AXIS)
 
 
 def mean(tree: Any) -> Any:
     """Averages each array over devices."""
-    return jax.lax.pmean(tree, AXIS) if _several() else tree
+    return jax.tree.map(lambda x: x / num_devices(), total(tree)) if _several() else tree
+
+
+def _between_cpus() -> bool:
+    return jax.process_count() > 1 and jax.default_backend() == "cpu"
 
 
 def replicate(tree: Any) -> Any:

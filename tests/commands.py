@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 
-def start(*arguments, cwd, devices=1):
-    """Starts `python -m jxhash.main` with so many CPU devices."""
+def start(*arguments, cwd, devices=1, program=("-m", "jxhash.main")):
+    """Starts `python -m jxhash.main`, or another program, with so many CPU devices."""
     return subprocess.Popen(
-        [sys.executable, "-m", "jxhash.main", *arguments],
+        [sys.executable, *program, *arguments],
         cwd=cwd,
         text=True,
         stdout=subprocess.PIPE,
@@ -29,12 +29,16 @@ def run(*arguments, cwd, devices=1):
     return process.returncode, out, err
 
 
-def start_together(*arguments_of_each, cwd):
-    """Starts one training in several processes, each with its list of arguments."""
+def free_address():
+    """Where a coordinator can listen."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    joined = (f"--coordinator=localhost:{port}", f"--processes={len(arguments_of_each)}")
+        return f"localhost:{free.getsockname()[1]}"
+
+
+def start_together(*arguments_of_each, cwd):
+    """Starts one training in several processes, each with its list of arguments."""
+    joined = (f"--coordinator={free_address()}", f"--processes={len(arguments_of_each)}")
     return [
         start(*arguments, *joined, f"--process={number}", cwd=cwd)
         for number, arguments in enumerate(arguments_of_each)

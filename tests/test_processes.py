@@ -1,11 +1,12 @@
 """One training in several processes: real ones, that speak to each other over loopback."""
 
 import json
+import pathlib
 import signal
 import time
 
 import pytest
-from commands import number_of_checkpoint, run, start_together
+from commands import free_address, number_of_checkpoint, run, start, start_together
 
 # What the file shares is made once.
 pytestmark = pytest.mark.xdist_group("processes")
@@ -48,6 +49,17 @@ def finished(tmp_path_factory):
     second.communicate()
     again = start_together(arguments, arguments, cwd=folder)
     return workdir, survivor, seconds, list(map(ended, again))
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(2, 2), (3, 1)])
+def test_what_is_exchanged_arrives(processes, devices, tmp_path):
+    program, address = (pathlib.Path(__file__).with_name("exchanging.py"),), free_address()
+    together = [
+        start(address, str(processes), str(number), cwd=tmp_path, devices=devices, program=program)
+        for number in range(processes)
+    ]
+    for code, _, err in map(ended, together):
+        assert code == 0, err
 
 
 def test_the_survivor_of_a_killed_process_ends_with_a_message(finished):

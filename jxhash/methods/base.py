@@ -310,6 +310,15 @@ def descend(
     )
 
 
+def averaged(gradients: Any, count: jax.Array) -> Any:
+    """The gradients of a mean over all devices, of those of each device's sum and its count.
+
+    One exchange for both: what a device waits for is their number more than their size.
+    """
+    gradients, count = parallel.total((gradients, count.astype(jnp.float32)))
+    return jax.tree.map(lambda gradient: gradient / count, gradients)
+
+
 def joint_method(
     networks: Mapping[str, nn.Module],
     objective: Callable[[Outputs, Batch], dict[str, jax.Array]],
@@ -396,20 +405,10 @@ def init_buffered(
     )
 
 
-def sum_elsewhere(buffer: jax.Array, rows: Arrays, outputs: jax.Array) -> jax.Array:
-    """The sum of the outputs of all training rows but this device's, [K], a constant.
-
-    Args:
-      buffer: stored outputs of all training rows.
-      rows: this device's rows of a batch, with `index` and `where`.
-      outputs: [n, K], the new outputs of these rows; those of the batch's rows on other devices
-        count, not what is stored for them.
-    """
-    where = rows["where"][:, None]
-    replaced = jnp.sum(read_rows(buffer, rows["index"]), axis=0, where=where)
-    outside_batch = jnp.sum(buffer, axis=0) - parallel.total(replaced)
-    here = jnp.sum(jax.lax.stop_gradient(outputs), axis=0, where=where)
-    return outside_batch + (parallel.total(here) - here)
+def sum_elsewhere(buffer: jax.Array, rows: Arrays) -> jax.Array:
+    """The sum of all rows of a buffer but those of this device's part of a batch, [K]."""
+    here = jnp.sum(read_rows(buffer, rows["index"]), axis=0, where=rows["where"][:, None])
+    return jnp.sum(buffer, axis=0) - here
 
 
 def consensus_update(modalities: tuple[str, ...], bits: int) -> Update:

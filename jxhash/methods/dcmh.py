@@ -38,6 +38,7 @@ from jxhash.methods.base import (
     Spec,
     Stage,
     Update,
+    averaged,
     consensus_update,
     descend,
     has_pictures,
@@ -152,7 +153,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
             F, G = state.buffers[own], state.buffers[other]
             B = read_rows(state.codes["pairs"], rows["index"])
             keys = row_keys(state, rows["index"])
-            pairs = parallel.total(jnp.sum(where)) * spec.num_train
+            pairs = jnp.sum(where, dtype=jnp.float32) * spec.num_train
 
             def objective(params: dict) -> tuple[jax.Array, tuple]:
                 f = networks[own].apply(params, rows[own], keys)
@@ -160,17 +161,20 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
                     f, G, S, where=where[:, None], reduce_fn=jnp.sum
                 )
                 quantization = losses.quantization_loss(f, B, where=where, reduce_fn=jnp.sum)
-                balance = losses.bit_balance_loss(f, rest=sum_elsewhere(F, rows, f), where=where)
+                written = write_rows(F, rows["index"], jax.lax.stop_gradient(f))
+                balance = losses.bit_balance_loss(f, rest=sum_elsewhere(written, rows), where=where)
                 separate = likelihood + settings.quantization_weight * quantization
                 joint = settings.balance_weight * balance
-                return (separate + joint) / pairs, (f, separate, joint)
+                return separate + joint, (written, separate, joint)
 
-            gradients, (f, separate, joint) = jax.grad(objective, has_aux=True)(state.params[own])
-            state = descend(state, own, parallel.total(gradients), optimizer)
-            state = state.replace(buffers=state.buffers | {own: write_rows(F, rows["index"], f)})
+            gradients, (written, separate, joint) = jax.grad(objective, has_aux=True)(
+                state.params[own]
+            )
+            state = descend(state, own, averaged(gradients, pairs), optimizer)
+            state = state.replace(buffers=state.buffers | {own: written})
             # The balance of all rows is known to every device: each counts its share of it.
             loss = separate + joint / parallel.num_devices()
-            return state, {"loss": (loss, jnp.sum(where) * spec.num_train)}
+            return state, {"loss": (loss, pairs)}
 
         return Update(own, "minibatch", step, reads=frozenset({own, "labels"}))
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from jxhash import codes, discrete, losses, parallel
+from jxhash import codes, discrete, losses
 from jxhash.configuration import read_settings, require_positive, require_rate
 from jxhash.errors import UserError
 from jxhash.methods.base import (
@@ -38,6 +38,7 @@ from jxhash.methods.base import (
     Spec,
     Stage,
     Update,
+    averaged,
     descend,
     init_parameters,
     read_rows,
@@ -202,15 +203,13 @@ def build(
             t = read_rows(targets(state), rows["index"])
             keys = row_keys(state, rows["index"])
             bits = jnp.sum(where) * config.bits
-            all_bits = parallel.total(bits)
 
-            def objective(params: dict) -> tuple[jax.Array, jax.Array]:
+            def objective(params: dict) -> jax.Array:
                 z = networks[own].apply(params, rows[own], keys)
-                loss = losses.bit_cross_entropy_loss(z, t, where=where[:, None], reduce_fn=jnp.sum)
-                return loss / all_bits, loss
+                return losses.bit_cross_entropy_loss(z, t, where=where[:, None], reduce_fn=jnp.sum)
 
-            gradients, loss = jax.grad(objective, has_aux=True)(state.params[own])
-            state = descend(state, own, parallel.total(gradients), optimizers[own])
+            loss, gradients = jax.value_and_grad(objective)(state.params[own])
+            state = descend(state, own, averaged(gradients, bits), optimizers[own])
             return state, {"loss": (loss, bits)}
 
         return Update(own, "minibatch", step)

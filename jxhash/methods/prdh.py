@@ -128,7 +128,6 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
             stored = state.buffers[own]
             B = read_rows(state.codes["pairs"], rows["index"])
             keys = row_keys(state, rows["index"])
-            pairs = parallel.total(jnp.sum(where)) * spec.num_train
 
             def likelihood(u: jax.Array, outputs: jax.Array) -> jax.Array:
                 return losses.pairwise_log_likelihood_loss(
@@ -139,30 +138,26 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
                 u = networks[own].apply(params, rows[own], keys)
                 inter, intra = likelihood(u, state.buffers[other]), likelihood(u, stored)
                 quantization = losses.quantization_loss(u, B, where=where, reduce_fn=jnp.sum)
-                balance = losses.bit_balance_loss(
-                    u, rest=sum_elsewhere(stored, rows, u), where=where
-                )
+                written = write_rows(stored, rows["index"], jax.lax.stop_gradient(u))
+                balance = losses.bit_balance_loss(u, rest=sum_elsewhere(written, rows), where=where)
                 u_batch, where_batch = parallel.all_rows((u, where))
                 J4 = losses.decorrelation_loss(u_batch, where=where_batch)
+                pairs = jnp.sum(where_batch, dtype=jnp.float32) * spec.num_train
                 separate = inter + settings.intra_weight * intra
                 separate += settings.quantization_weight * quantization
                 joint = settings.balance_weight * balance
                 # Gradients are added up over devices, each of which has the whole of J4.
                 decorrelation = settings.decorrelation_weight * J4 / parallel.num_devices()
-                return (separate + joint) / pairs + decorrelation, (u, separate, joint, J4)
+                # What every device knows of the whole, it counts a share of.
+                whole = joint + settings.decorrelation_weight * J4 * pairs
+                loss = separate + whole / parallel.num_devices()
+                return (separate + joint) / pairs + decorrelation, (written, loss, J4)
 
-            gradients, (u, separate, joint, J4) = jax.grad(objective, has_aux=True)(
-                state.params[own]
-            )
+            gradients, (written, loss, J4) = jax.grad(objective, has_aux=True)(state.params[own])
             state = descend(state, own, parallel.total(gradients), optimizer)
-            state = state.replace(
-                buffers=state.buffers | {own: write_rows(stored, rows["index"], u)}
-            )
-            # What every device knows of the whole, it counts a share of.
-            whole = joint + settings.decorrelation_weight * J4 * pairs
-            loss = separate + whole / parallel.num_devices()
+            state = state.replace(buffers=state.buffers | {own: written})
             return state, {
-                "loss": (loss, jnp.sum(where) * spec.num_train),
+                "loss": (loss, jnp.sum(where, dtype=jnp.float32) * spec.num_train),
                 "decorrelation": (J4, jnp.ones(())),
             }
 

@@ -45,6 +45,7 @@ from jxhash.methods.base import (
     Spec,
     Stage,
     Update,
+    averaged,
     descend,
     init_parameters,
     read_rows,
@@ -183,18 +184,18 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
             rows, where = batch.rows["pairs"], batch.rows["pairs"]["where"]
             own_codes = read_rows(state.codes[own], rows["index"])
             keys = row_keys(state, rows["index"], stream)
-            count = parallel.total(jnp.sum(where))
 
-            def objective(params: dict) -> tuple[jax.Array, jax.Array]:
+            def objective(params: dict) -> jax.Array:
                 outputs = networks[own].apply(params, rows[own], keys)
                 distance = losses.quantization_loss(
                     outputs, own_codes, where=where, reduce_fn=jnp.sum
                 )
-                return eta * distance / count, eta * distance
+                return eta * distance
 
-            gradients, loss = jax.grad(objective, has_aux=True)(state.params[own])
-            state = descend(state, own, parallel.total(gradients), optimizer)
-            return state, {"loss": (loss, jnp.sum(where))}
+            loss, gradients = jax.value_and_grad(objective)(state.params[own])
+            count = jnp.sum(where)
+            state = descend(state, own, averaged(gradients, count), optimizer)
+            return state, {"loss": (loss, count)}
 
         return Update(own, "minibatch", step)
 

@@ -48,9 +48,11 @@ def minibatch_call(
         metrics = jax.eval_shape(one_step, first, state)[1]
         history = jax.tree.map(lambda metric: jnp.zeros((steps,), jnp.float32), metrics)
         if placement.steps_per_call == 1:
-            return body(first, (state, history))
-        # Where the loop stops is a number, not a shape: one compilation serves every length.
-        return jax.lax.fori_loop(first, end, body, (state, history))
+            state, history = body(first, (state, history))
+        else:
+            # Where the loop stops is a number, not a shape: one compilation serves every length.
+            state, history = jax.lax.fori_loop(first, end, body, (state, history))
+        return state, parallel.total(history)
 
     in_axes = (None, 1, None, None, placement.arrays_axis, None)
     return parallel.pmapped(call, in_axes=in_axes, donate=(0,))
@@ -72,16 +74,18 @@ def full_call(update: Update, rows: Mapping[str, int]) -> Callable:
             source: with_index(Resident.read(corpus[source], index, 0), index, rows[source])
             for source, index in plan.items()
         }
-        return _run((update,), state, Batch(batch_rows, corpus))
+        state, metrics = _run((update,), state, Batch(batch_rows, corpus))
+        return state, parallel.total(metrics)
 
     return parallel.pmapped(call, in_axes=(None, 0, None), donate=(0,))
 
 
 def _run(updates: tuple[Update, ...], state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
+    """The updates one after another; their metrics are those of this device's rows."""
     metrics = {}
     for update in updates:
         state, own = update.step(state, batch)
         # Beside others, an update's metrics carry its name.
         prefix = f"{update.name} " if len(updates) > 1 else ""
         metrics |= {f"{prefix}{name}": values for name, values in own.items()}
-    return state, parallel.total(jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), metrics))
+    return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), metrics)
