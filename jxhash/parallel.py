@@ -10,6 +10,7 @@ is done next is decided by the first of them (`from_first`) or by all together (
 
 import contextlib
 import json
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -43,6 +44,8 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
       UserError: they do not come together.
     """
     address = None if coordinator == AUTO else coordinator
+    if address:
+        _require_address(address, is_own=process == 0)
     try:
         jax.distributed.initialize(
             address,
@@ -53,9 +56,21 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
             shutdown_timeout_seconds=_HEARTBEAT_SECONDS,
         )
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"the processes did not come together: {error}") from error
+        mend = "" if address else "; no cluster was found here: give host:port instead of 'auto'"
+        raise UserError(f"the processes did not come together: {error}{mend}") from error
     _require_even_devices()
     _connect()
+
+
+def _require_address(address: str, *, is_own: bool) -> None:
+    """Raises a UserError where JAX would abort, in many lines, or wait in vain."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.getaddrinfo(host.strip("[]"), port)
+        if is_own:
+            socket.create_server(("", int(port))).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"the coordinator {address} cannot be used: {error}") from error
 
 
 def _require_even_devices() -> None:

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import signal
+import socket
 import time
 
 import pytest
@@ -105,6 +106,25 @@ def test_sigterm_to_one_saves_and_ends_all(tmp_path):
     assert number_of_checkpoint(workdir) > 0
 
 
+def test_an_address_in_use_is_named(tmp_path):
+    with socket.create_server(("", 0)) as used:
+        address = f"localhost:{used.getsockname()[1]}"
+        both = [f"--coordinator={address}", "--processes=2", "--process=0"]
+        code, _, err = run(*SMALL, *both, cwd=tmp_path)
+    assert code == 2
+    assert f"{address} cannot be used" in err
+
+
+def test_sigterm_ends_one_that_waits_for_others(tmp_path):
+    waiting = start(
+        *SMALL, f"--coordinator={free_address()}", "--processes=2", "--process=0", cwd=tmp_path
+    )
+    time.sleep(3)
+    assert waiting.poll() is None
+    waiting.terminate()
+    assert waiting.wait(timeout=20) in (143, -signal.SIGTERM)
+
+
 def test_another_config_is_refused_and_leaves_no_folder(tmp_path):
     both = start_together(SMALL, [*SMALL, "--config.seed=1"], cwd=tmp_path)
     # Whoever is slower may be ended by JAX, as one that has lost the other.
@@ -120,9 +140,13 @@ def test_another_config_is_refused_and_leaves_no_folder(tmp_path):
         (["--processes=2", "--process=0"], "need --coordinator"),
         (["--coordinator=localhost:1"], "needs --processes and --process"),
         (["--coordinator=localhost", "--processes=2", "--process=0"], "has no port"),
+        (["--coordinator=localhost:1", "--processes=2", "--process=2"], "none of 0 to 1"),
+        (["--coordinator=a.invalid:1", "--processes=2", "--process=1"], "a.invalid:1 cannot be"),
+        (["--coordinator=localhost:99999", "--processes=2", "--process=0"], "99999 cannot be"),
+        (["--coordinator=auto"], "give host:port"),
     ],
 )
-def test_flags_that_miss_others(arguments, says, tmp_path):
+def test_flags_that_cannot_bring_processes_together(arguments, says, tmp_path):
     code, _, err = run(*SMALL, *arguments, cwd=tmp_path)
     assert code == 2
     assert says in err
