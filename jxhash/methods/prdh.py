@@ -39,6 +39,7 @@ from jxhash.methods.base import (
     Spec,
     Stage,
     Update,
+    averaged,
     consensus_update,
     descend,
     init_buffered,
@@ -128,6 +129,7 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
             stored = state.buffers[own]
             B = read_rows(state.codes["pairs"], rows["index"])
             keys = row_keys(state, rows["index"])
+            pairs = jnp.sum(where, dtype=jnp.float32) * spec.num_train
 
             def likelihood(u: jax.Array, outputs: jax.Array) -> jax.Array:
                 return losses.pairwise_log_likelihood_loss(
@@ -142,22 +144,21 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
                 balance = losses.bit_balance_loss(u, rest=sum_elsewhere(written, rows), where=where)
                 u_batch, where_batch = parallel.all_rows((u, where))
                 J4 = losses.decorrelation_loss(u_batch, where=where_batch)
-                pairs = jnp.sum(where_batch, dtype=jnp.float32) * spec.num_train
                 separate = inter + settings.intra_weight * intra
                 separate += settings.quantization_weight * quantization
                 joint = settings.balance_weight * balance
-                # Gradients are added up over devices, each of which has the whole of J4.
-                decorrelation = settings.decorrelation_weight * J4 / parallel.num_devices()
-                # What every device knows of the whole, it counts a share of.
-                whole = joint + settings.decorrelation_weight * J4 * pairs
-                loss = separate + whole / parallel.num_devices()
-                return (separate + joint) / pairs + decorrelation, (written, loss, J4)
+                # Each device has the whole of J4, and counts its share of it.
+                pairs_of_all = jnp.sum(where_batch, dtype=jnp.float32) * spec.num_train
+                decorrelation = settings.decorrelation_weight * J4 * pairs_of_all
+                decorrelation /= parallel.num_devices()
+                loss = separate + joint / parallel.num_devices() + decorrelation
+                return separate + joint + decorrelation, (written, loss, J4)
 
             gradients, (written, loss, J4) = jax.grad(objective, has_aux=True)(state.params[own])
-            state = descend(state, own, parallel.total(gradients), optimizer)
+            state = descend(state, own, averaged(gradients, pairs), optimizer)
             state = state.replace(buffers=state.buffers | {own: written})
             return state, {
-                "loss": (loss, jnp.sum(where, dtype=jnp.float32) * spec.num_train),
+                "loss": (loss, pairs),
                 "decorrelation": (J4, jnp.ones(())),
             }
 
