@@ -11,11 +11,13 @@ is done next is decided by the first of them (`from_first`) or by all together (
 import contextlib
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 
 from jxhash import messages
@@ -26,6 +28,7 @@ AXIS = "devices"
 # A process that is gone is known to be gone after this time, if its connections did not tell.
 _HEARTBEAT_SECONDS = 30
 _PATIENCE_SECONDS = 300
+_SILENCE_SECONDS = 5
 
 # What a coordinator is called that the cluster is asked for.
 AUTO = "auto"
@@ -46,6 +49,8 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
     address = None if coordinator == AUTO else coordinator
     if address:
         _require_address(address, is_own=process == 0)
+    telling = threading.Timer(_SILENCE_SECONDS, _tell_of_waiting, (process, coordinator))
+    telling.start()
     try:
         jax.distributed.initialize(
             address,
@@ -58,6 +63,8 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
     except (RuntimeError, ValueError) as error:
         mend = "" if address else "; no cluster was found here: give host:port instead of 'auto'"
         raise UserError(f"the processes did not come together: {error}{mend}") from error
+    finally:
+        telling.cancel()
     _require_even_devices()
     _connect()
 
@@ -66,11 +73,21 @@ def _require_address(address: str, *, is_own: bool) -> None:
     """Raises a UserError where JAX would abort, in many lines, or wait in vain."""
     host, _, port = address.rpartition(":")
     try:
+        if not 0 < int(port) < 2**16:
+            raise OSError("ports are 1 to 65535")
         socket.getaddrinfo(host.strip("[]"), port)
         if is_own:
             socket.create_server(("", int(port))).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UserError(f"the coordinator {address} cannot be used: {error}") from error
+
+
+def _tell_of_waiting(process: int | None, coordinator: str) -> None:
+    who = "this process" if process is None else f"process {process}"
+    logging.warning(
+        "%s waits at %s for the others, and gives up after %d s",
+        who, coordinator, _PATIENCE_SECONDS,
+    )  # fmt: skip
 
 
 def _require_even_devices() -> None:
