@@ -30,28 +30,29 @@ PROGRESS = re.compile(r"(\d+)/\d+ \[")
 # Bars report every ten seconds where no terminal shows them.
 REPORTS = 3
 
-# What is trained -> pairs (0: clip art), and rows a batch.
+# What is trained -> method, pairs (0: clip art), and rows a batch.
 TRAININGS = {
-    "DCMH, clip art (1,683 pairs, 256 features), batches of 128": (0, 128),
-    "DCMH, 20,000 pairs of 4,096 features, batches of 128": (20_000, 128),
-    "DCMH, 20,000 pairs of 4,096 features, batches of 512": (20_000, 512),
-    "DCMH, 200,000 pairs of 4,096 features, batches of 128": (200_000, 128),
+    "DCMH, clip art (1,683 pairs, 256 features), batches of 128": ("dcmh", 0, 128),
+    "CHN, clip art (1,683 pairs, 256 features), batches of 128": ("chn", 0, 128),
+    "DCMH, 20,000 pairs of 4,096 features, batches of 128": ("dcmh", 20_000, 128),
+    "DCMH, 20,000 pairs of 4,096 features, batches of 512": ("dcmh", 20_000, 512),
+    "DCMH, 200,000 pairs of 4,096 features, batches of 128": ("dcmh", 200_000, 128),
 }
 
 
-def options(folder: pathlib.Path, pairs: int, batch_size: int) -> list[str]:
+def options(folder: pathlib.Path, method: str, pairs: int, batch_size: int) -> list[str]:
     """The options of the command line for a training; its set is written if need be."""
     path = folder / str(pairs)
     if pairs and not path.exists():
         bench_scale.write_set(path, pairs)
     return [
-        "--config=configs/dcmh.py",
+        f"--config=configs/{method}.py",
         *([f"--config.data={path}"] if pairs else []),
         f"--config.batch_size={batch_size}",
         "--config.bits=64",
         "--config.validate_every=0",
         "--config.checkpoint_seconds=1000.0",
-        "--config.dcmh.epochs=5000",
+        f"--config.{method}.epochs=50000",
     ]
 
 
@@ -126,10 +127,7 @@ def main() -> None:
                 "steps a second of two processes": [two for _, two in rounds],
             }
             print(name, ratios, flush=True)
-    record = {
-        "trainings": found,
-    }
-    records.keep(record, ("jax", "jaxlib"), arguments.out)
+    records.keep({"trainings": found}, ("jax", "jaxlib"), arguments.out)
 
 
 if __name__ == "__main__":
