@@ -139,6 +139,7 @@ def dcmh(training: dict, epochs: int, checkpoint_seconds: float, validate_every:
         "image_network": "mlp",
         "image_weights": "",
         "image_reach": 0,
+        "image_pace": 1.0,
         "image_hidden": (HIDDEN["image"],),
         "text_hidden": (HIDDEN["text"],),
         "image_dropout": 0.0,

@@ -1,6 +1,7 @@
 """Trains a method, measures it and writes the report: `python -m jxhash.main --config=...`."""
 
 import contextlib
+import faulthandler
 import hashlib
 import json
 import os
@@ -223,6 +224,9 @@ def _join_others() -> None:
     # Python would not come to a handler of its own before the others have come, or do not.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parallel.join(_COORDINATOR.value, *numbers)
+    # JAX aborts a process that has lost the first, in a few lines; the stacks of all threads that
+    # absl would add tell nobody anything.
+    faulthandler.disable()
     # JAX has put its own handler there.
     signal.signal(signal.SIGTERM, _stop)
 

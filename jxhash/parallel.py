@@ -28,6 +28,7 @@ AXIS = "devices"
 # A process that is gone is known to be gone after this time, if its connections did not tell.
 _HEARTBEAT_SECONDS = 30
 _PATIENCE_SECONDS = 300
+# Who waits for the others for longer says so.
 _SILENCE_SECONDS = 5
 
 # What a coordinator is called that the cluster is asked for.
@@ -85,9 +86,8 @@ def _require_address(address: str, *, is_own: bool) -> None:
 def _tell_of_waiting(process: int | None, coordinator: str) -> None:
     who = "this process" if process is None else f"process {process}"
     logging.warning(
-        "%s waits at %s for the others, and gives up after %d s",
-        who, coordinator, _PATIENCE_SECONDS,
-    )  # fmt: skip
+        f"{who} waits at {coordinator} for the others, and gives up after {_PATIENCE_SECONDS} s"
+    )
 
 
 def _require_even_devices() -> None:

@@ -311,9 +311,12 @@ def descend(
 
 
 def averaged(gradients: Any, count: jax.Array) -> Any:
-    """The gradients of a mean over all devices, of those of each device's sum and its count.
+    """The gradients of the mean over the rows of all devices.
 
-    One exchange for both: what a device waits for is their number more than their size.
+    Args:
+      gradients: of the sum over this device's rows.
+      count: what the mean divides by, this device's part of it; it is exchanged with the gradients,
+        so that a step need not wait for it before.
     """
     gradients, count = parallel.total((gradients, count.astype(jnp.float32)))
     return jax.tree.map(lambda gradient: gradient / count, gradients)
