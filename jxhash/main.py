@@ -217,8 +217,6 @@ def _join_others() -> None:
         return
     if _COORDINATOR.value != parallel.AUTO and None in numbers:
         raise UserError("--coordinator=host:port needs --processes and --process")
-    if _COORDINATOR.value != parallel.AUTO and not re.search(r":\d+$", _COORDINATOR.value):
-        raise UserError(f"--coordinator={_COORDINATOR.value} has no port; give host:port")
     if None not in numbers and _PROCESS.value >= _PROCESSES.value:
         raise UserError(f"--process={_PROCESS.value} is none of 0 to {_PROCESSES.value - 1}")
     # Python would not come to a handler of its own before the others have come, or do not.

@@ -73,6 +73,8 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
 def _require_address(address: str, *, is_own: bool) -> None:
     """Raises a UserError where JAX would abort, in many lines, or wait in vain."""
     host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise UserError(f"the coordinator {address} is not host:port")
     try:
         if not 0 < int(port) < 2**16:
             raise OSError("ports are 1 to 65535")

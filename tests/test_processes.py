@@ -156,7 +156,7 @@ def test_another_config_is_refused_and_leaves_no_folder(tmp_path):
     [
         (["--processes=2", "--process=0"], "need --coordinator"),
         (["--coordinator=localhost:1"], "needs --processes and --process"),
-        (["--coordinator=localhost", "--processes=2", "--process=0"], "has no port"),
+        (["--coordinator=localhost", "--processes=2", "--process=0"], "is not host:port"),
         (["--coordinator=localhost:1", "--processes=2", "--process=2"], "none of 0 to 1"),
         (["--coordinator=a.invalid:1", "--processes=2", "--process=1"], "a.invalid:1 cannot be"),
         (["--coordinator=localhost:99999", "--processes=2", "--process=0"], "1 to 65535"),

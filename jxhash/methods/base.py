@@ -288,7 +288,11 @@ def row_keys(state: HashState, index: jax.Array, stream: int = 0) -> jax.Array:
 
 def write_rows(buffer: jax.Array, index: jax.Array, rows: jax.Array) -> jax.Array:
     """Writes the rows of all devices into a buffer of all training rows; padding is dropped."""
-    index, rows = parallel.all_rows((index, rows))
+    return set_rows(buffer, *parallel.all_rows((index, rows)))
+
+
+def set_rows(buffer: jax.Array, index: jax.Array, rows: jax.Array) -> jax.Array:
+    """Writes rows that every device already has, those of all; padding is dropped."""
     return buffer.at[index].set(rows.astype(buffer.dtype), mode="drop")
 
 

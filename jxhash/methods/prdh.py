@@ -47,8 +47,8 @@ from jxhash.methods.base import (
     require_features,
     require_labels,
     row_keys,
+    set_rows,
     sum_elsewhere,
-    write_rows,
 )
 from jxhash.networks.mlp import HashMLP
 
@@ -140,9 +140,9 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
                 u = networks[own].apply(params, rows[own], keys)
                 inter, intra = likelihood(u, state.buffers[other]), likelihood(u, stored)
                 quantization = losses.quantization_loss(u, B, where=where, reduce_fn=jnp.sum)
-                written = write_rows(stored, rows["index"], jax.lax.stop_gradient(u))
+                index, u_batch, where_batch = parallel.all_rows((rows["index"], u, where))
+                written = set_rows(stored, index, jax.lax.stop_gradient(u_batch))
                 balance = losses.bit_balance_loss(u, rest=sum_elsewhere(written, rows), where=where)
-                u_batch, where_batch = parallel.all_rows((u, where))
                 J4 = losses.decorrelation_loss(u_batch, where=where_batch)
                 separate = inter + settings.intra_weight * intra
                 separate += settings.quantization_weight * quantization
