@@ -19,6 +19,10 @@ Settings = TypeVar("Settings")
 PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
+# What may change when a run goes on, on a machine with less memory for instance.
+_PRACTICAL = ("checkpoint_seconds", "resident_gigabytes")
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """The settings that every config has, whatever its method.
@@ -205,9 +209,15 @@ def as_json(config: ml_collections.ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
 
 
+def deciding(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a config, as JSON holds it, on which the numbers of a run depend."""
+    return {key: value for key, value in values.items() if key not in _PRACTICAL}
+
+
 def run_name(config: ml_collections.ConfigDict) -> str:
-    """The name of the folder of a run: method, data, bits, seed and a hash of the whole config."""
-    digest = hashlib.sha256(as_json(config).encode()).hexdigest()[:8]
+    """The name of the folder of a run: method, data, bits, seed and a hash of all that decides."""
+    decided = json.dumps(deciding(config.to_dict()), sort_keys=True)
+    digest = hashlib.sha256(decided.encode()).hexdigest()[:8]
     # Data may be a path.
     data = pathlib.Path(config.data).stem
     return f"{config.method}-{data}-{config.bits}-s{config.seed}-{digest}"

@@ -125,10 +125,11 @@ def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> No
     ours, theirs = json.loads(configuration.as_json(config)), read_json(file)
     if not isinstance(theirs, dict):
         raise UserError(f"{file} is damaged; remove it, or choose another --workdir")
-    if ours != theirs:
-        different = "; ".join(configuration.differences(ours, theirs)[:3])
+    different = configuration.differences(*map(configuration.deciding, (ours, theirs)))
+    if different:
         raise UserError(
-            f"{workdir} holds a run of another config ({different}); choose another --workdir"
+            f"{workdir} holds a run of another config ({'; '.join(different[:3])}); "
+            "choose another --workdir"
         )
 
 
