@@ -19,13 +19,9 @@ class UserError(ValueError):
 class Preempted(BaseException):
     """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; the same command goes on.
 
-    A handler of a signal raises it wherever the process happens to be, so nothing that makes the
-    best of an error (a file that cannot be read) may take it for one.
+    As with Ctrl-C, nothing that makes the best of an error (a file that cannot be read) may take
+    it for one.
     """
-
-
-class PreemptedAlone(Preempted):
-    """The same outside of the training, where other processes do not stop with this one."""
 
 
 class ProcessLostError(RuntimeError):

@@ -16,6 +16,7 @@ LOCK = ".lock"
 _DEEPEST_JSON = 64
 
 _WRITABLE = "make it writable"
+_IN_THE_WAY = "move away what is in the place of its files and folders"
 MENDS = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room within the quota",
@@ -25,6 +26,11 @@ MENDS = {
     errno.EPERM: _WRITABLE,
     errno.EIO: "mend or change the disk",
     errno.ESTALE: "mount it again",
+    errno.ENOENT: "put it back where it was",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EEXIST: _IN_THE_WAY,
+    errno.EISDIR: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
 }
 _OF_WRITES_ALONE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 

@@ -18,7 +18,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jxhash import configuration
-from jxhash.errors import Preempted, PreemptedAlone, UserError, as_exit_code
+from jxhash.errors import PREEMPTED, Preempted, UserError, as_exit_code
 from jxhash.files import LOCK, locked, read_json, write_atomically, writing
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -81,7 +81,8 @@ def run(
 
     settings = configuration.read_run(config)
     if parallel.is_first():
-        _require_own(workdir, config)
+        with writing(workdir):
+            _require_own(workdir, config)
     dataset = data.load(settings.data, data_dir)
     if parallel.is_first():
         _require_same_data(workdir, dataset.card)
@@ -230,10 +231,13 @@ def _join_others() -> None:
     signal.signal(signal.SIGTERM, _stop)
 
 
-def _stop(number: int, _: Any) -> None:
-    """Ends the process on SIGTERM wherever nothing is left to save: outside of the training."""
-    signal.signal(number, signal.SIG_DFL)
-    raise PreemptedAlone("stopped; the same command goes on from here")
+def _stop(*_: Any) -> None:
+    """Ends the process on SIGTERM outside of the training, where nothing is left to save.
+
+    What a handler raises would be lost wherever C code or the garbage collector has called Python.
+    """
+    os.write(2, b"jxhash: stopped; the same command goes on from here\n")
+    os._exit(PREEMPTED)
 
 
 def _command() -> None:
@@ -242,7 +246,7 @@ def _command() -> None:
         with as_exit_code():
             app.run(main, flags_parser=_parse)
     except SystemExit as leaving:
-        together = leaving.code in (None, 0) or type(leaving.__context__) is Preempted
+        together = leaving.code in (None, 0) or isinstance(leaving.__context__, Preempted)
         if together or _is_alone():
             raise
         _leave_others(leaving.code)

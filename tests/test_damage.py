@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import re
@@ -382,18 +383,65 @@ def test_errors_of_other_files_are_not_taken_for_those_of_the_folder(tmp_path):
 
 
 def test_a_line_of_the_record_that_was_cut(tmp_path):
-    record = MetricsFile(tmp_path)
-    for number in range(3):
-        record.append({"number": number})
-    file = tmp_path / "metrics.jsonl"
+    record, file = MetricsFile(tmp_path), tmp_path / "metrics.jsonl"
+    record.keep(bool)
+    for epoch in range(3):
+        record.append(_line(epoch))
     for cut in (b'{"numb', b"\xff\x00\x00", b""):
         file.write_bytes(file.read_bytes() + cut)
-        record.keep(lambda line: line["number"] < 2)
-        assert [line["number"] for line in read_metrics(file)] == [0, 1]
+        record.keep(lambda line: line["epoch"] < 2)
+        assert [line["epoch"] for line in read_metrics(file)] == [0, 1]
         assert file.read_bytes().endswith(b"\n")
-    file.write_bytes(b"\xff\xfe\n")
-    with pytest.raises(UserError, match="line 1, is damaged"):
+        assert record.lines == 2
+
+
+def _line(epoch):
+    return {"place": [0, epoch, 0], "stage": "alone", "epoch": epoch, "update": "net", "loss": 0.5}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: b"\xff\xfe",
+        lambda line: line.replace(b"place", b"plbce"),
+        lambda line: line.replace(b"[0, 1, 0]", b'"010"'),
+        lambda line: line.replace(b"[0, 1, 0]", b'[0, "1", 0]'),
+        lambda line: line.replace(b'"net"', b"3"),
+        lambda line: line.replace(b"0.5", b"{}"),
+        lambda line: b"[1]",
+    ],
+)
+def test_a_line_of_the_record_that_is_damaged_is_named(tmp_path, damage):
+    record, file = MetricsFile(tmp_path), tmp_path / "metrics.jsonl"
+    lines = [json.dumps(_line(epoch)).encode() for epoch in range(3)]
+    lines[1] = damage(lines[1])
+    file.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(UserError, match=r"line 2, is .*; remove the line"):
         record.keep(bool)
+
+
+def test_lines_of_the_record_that_are_lost_are_counted(tmp_path, caplog):
+    train(tmp_path)
+    assert not warnings(caplog)
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(file.read_text().splitlines(keepends=True)[0])
+    train(tmp_path)
+    (line,) = warnings(caplog)
+    assert "lost lines of metrics.jsonl: 1;" in line
+
+
+def test_a_folder_that_is_moved_away_ends_the_training(tmp_path):
+    def move(state):
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        return {"text to image": 0.5}
+
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UserError, match=r"run.* cannot be written \(No such.*put it back"):
+        train(tmp_path / "run", validate=move, validate_every=1)
+    shutil.rmtree(tmp_path / "run", ignore_errors=True)
+    (tmp_path / "elsewhere").rename(tmp_path / "run")
+    train(tmp_path / "run")
+    assert len(list(read_metrics(tmp_path / "run" / "metrics.jsonl"))) == 2
 
 
 # The clock
@@ -537,3 +585,36 @@ def test_bits_that_tell_nothing_apart_are_warned_of(caplog):
     caplog.clear()
     outcome.validation(linear()._replace(encode=used), data)(state)
     assert not warnings(caplog)
+
+
+def test_entries_that_tell_nothing_apart_are_warned_of(caplog):
+    """Those of a method with distances of its own, which are no codes."""
+
+    def index(state, modality, outputs):
+        entries = (jnp.asarray(outputs)[:, :2] > 0).astype(jnp.uint8)
+        return entries.at[:, 1].set(7) if modality == "text" else entries
+
+    def distances(state, outputs, entries):
+        return jnp.asarray(outputs[:, :2] @ entries.T, jnp.float32)
+
+    def encode(state, modality, inputs):
+        return jnp.asarray(inputs[:, :2], jnp.float32) - 0.5
+
+    method = linear()._replace(encode=encode, index=index, distances=distances)
+    outcome.validation(method, small.dataset())(state_of())
+    (line,) = warnings(caplog)
+    assert line.endswith("validation database: text: 1 of 2 numbers are equal in all 101 entries")
+
+
+def test_outputs_that_are_not_finite_are_no_codes():
+    data, state = small.dataset(), state_of()
+
+    def encode(state, modality, inputs):
+        return 10 * jnp.asarray(inputs, jnp.float32)
+
+    (task, *_) = data.validation
+    modality = task.query_modality
+    task.query.inputs[modality] = np.float32(task.query.inputs[modality])
+    task.query.inputs[modality][3] = 3e38
+    with pytest.raises(UserError, match=rf"1 of \d+ {modality}s \(first of row 3\); scale"):
+        outcome.validation(linear()._replace(encode=encode), data)(state)

@@ -301,6 +301,20 @@ def test_sigterm_outside_of_the_training_has_its_code(tmp_path):
     assert "goes on from here" in err
 
 
+def test_sigterm_is_not_lost_where_exceptions_are(tmp_path):
+    """As in the callbacks of the garbage collector, one of which JAX has."""
+    program = (
+        "import gc, os, signal, time; from jxhash import main;"
+        "signal.signal(signal.SIGTERM, main._stop);"
+        "gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGTERM));"
+        "gc.collect(); time.sleep(30)"
+    )
+    process = start(cwd=tmp_path, program=("-c", program))
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 143, err
+    assert "goes on from here" in err
+
+
 def test_a_folder_in_use_is_left_alone(finished, tmp_path):
     from jxhash.errors import UserError
     from jxhash.files import locked

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jxhash.arrays import Rows
+from jxhash.errors import UserError
 from jxhash.methods.base import HashState, Method
 
 # Rows at a time, and bytes at a time where rows are as large as pictures are.
@@ -27,6 +28,9 @@ def encode(
 
     Returns:
       float32 outputs [n, K].
+
+    Raises:
+      UserError: an output is not finite; it would pass for a code of +1 alone.
     """
     fitting = max(1, BLOCK_BYTES // max(1, inputs.nbytes // len(inputs)))
     block = min(BLOCK, fitting, len(inputs))
@@ -36,7 +40,14 @@ def encode(
         # Every block has the same shape, so that one compilation serves all of them.
         padded = np.concatenate([rows, np.repeat(rows[-1:], block - len(rows), axis=0)])
         outputs.append(np.asarray(_compiled(method.encode)(state, modality, padded))[: len(rows)])
-    return np.concatenate(outputs)
+    encoded = np.concatenate(outputs)
+    bad = np.flatnonzero(~np.isfinite(encoded).all(axis=1))
+    if bad.size:
+        raise UserError(
+            f"the network makes NaN or infinity of {bad.size} of {len(inputs)} {modality}s (first "
+            f"of row {bad[0]}); scale their features to a few units"
+        )
+    return encoded
 
 
 @functools.lru_cache(maxsize=8)

@@ -317,6 +317,20 @@ def wasted_bits(statistics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def wasted_entries(found: Mapping[str, Found]) -> list[str]:
+    """The same of database entries that are no codes, such as numbers of codewords."""
+    lines = []
+    for one in found.values():
+        items, width = one.entries.shape
+        constant = int((one.entries == one.entries[:1]).all(axis=0).sum())
+        if one.histogram is None and items > 1 and constant:
+            modality = one.task.database_modality
+            lines.append(
+                f"{modality}: {constant} of {width} numbers are equal in all {items} entries"
+            )
+    return lines
+
+
 def _bits_of(entries: np.ndarray) -> dict[str, Any]:
     mean, products = np.zeros(entries.shape[1]), np.zeros((entries.shape[1],) * 2)
     for start in range(0, len(entries), _ROWS):

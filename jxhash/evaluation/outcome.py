@@ -33,21 +33,21 @@ def validation(method: Method, dataset: Dataset) -> Callable[[HashState], dict[s
 
     def measure_state(state: HashState) -> dict[str, float]:
         found = retrieval.retrieve(method, state, dataset.validation)
-        _warn_of_wasted_bits(measure.bit_statistics(found), "validation database")
+        _warn_of_wasted_entries(found, "validation database")
         return {task: one.mean_average_precision() for task, one in found.items()}
 
     return measure_state
 
 
-def _warn_of_wasted_bits(statistics: Mapping[str, Any], database: str) -> None:
-    lines = measure.wasted_bits(statistics)
+def _warn_of_wasted_entries(found: Mapping[str, Found], database: str) -> None:
+    lines = measure.wasted_bits(measure.bit_statistics(found)) + measure.wasted_entries(found)
     if lines:
         logging.warning("bits that tell nothing apart in the %s: %s", database, "; ".join(lines))
 
 
 def is_complete(workdir: pathlib.Path) -> bool:
     """Whether a finished run left all its files in a folder."""
-    return all((workdir / name).exists() for name in (CODES, PAGE, REPORT))
+    return all((workdir / name).exists() for name in (CODES, QUERIES, PAGE, REPORT))
 
 
 def to_json(values: Mapping[str, Any]) -> bytes:
@@ -88,7 +88,7 @@ def write(
     definitions = measure.fitted(measure.DEFAULT, searched)
     results = measure.evaluate(trained, untrained, definitions)
     statistics = measure.bit_statistics(encoded)
-    _warn_of_wasted_bits(statistics, "database")
+    _warn_of_wasted_entries(encoded, "database")
     title = (
         f"{config['method'].upper()} on {dataset.card['name']}, {config['bits']} bits, "
         f"seed {config['seed']}"

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
 from jxhash import parallel
 from jxhash.configuration import Run
@@ -137,9 +138,9 @@ class _Trainer:
 
     def train(self, stop: threading.Event) -> HashState:
         self._stop = stop
-        state, start, history = self._start()
+        state, start, history, lines = self._start()
         if self._first:
-            self._metrics.keep(lambda line: tuple(line["place"]) < start[:3])
+            self._keep_metrics(start, lines)
         places = list(self._places())
         steps = sum(self._num_steps(place) for place in places)
         done = sum(self._num_steps(place) for place in places if place[:3] < start[:3])
@@ -154,16 +155,26 @@ class _Trainer:
             self._checkpoints.wait()
         return state
 
-    def _start(self) -> tuple[HashState, Place, History]:
+    def _start(self) -> tuple[HashState, Place, History, int]:
+        """Where the training stands, and how many lines its record has there."""
         key = jax.random.key(self._run.seed)
         like = jax.eval_shape(self._method.init, key)
         state, record = (self._first and self._checkpoints.restore(like)) or (None, None)
         record = parallel.value_from_first(lambda: record)
         if record is None:
-            return parallel.replicate(jax.jit(self._method.init)(key)), Place(), {}
+            return parallel.replicate(jax.jit(self._method.init)(key)), Place(), {}, 0
         state = parallel.from_first(lambda: state, like)
         history = {name: np.asarray(values) for name, values in record["history"].items()}
-        return parallel.replicate(state), Place(*record["place"]), history
+        return parallel.replicate(state), Place(*record["place"]), history, record.get("lines", 0)
+
+    def _keep_metrics(self, start: Place, lines: int) -> None:
+        self._metrics.keep(lambda line: tuple(line["place"]) < start[:3])
+        if lost := lines - self._metrics.lines:
+            logging.warning(
+                "lost lines of metrics.jsonl: %d; the report's curves will lack them, all else is "
+                "whole",
+                lost,
+            )
 
     def _places(self) -> Iterator[Place]:
         for stage, phases in enumerate(self._phases):
@@ -299,7 +310,12 @@ class _Trainer:
     def _save(self, state: HashState, place: Place, history: History) -> None:
         if not self._first:
             return
-        record = {"place": place, "history": {name: h.tolist() for name, h in history.items()}}
+        self._metrics.secure()
+        record = {
+            "place": place,
+            "history": {name: h.tolist() for name, h in history.items()},
+            "lines": self._metrics.lines,
+        }
         self._checkpoints.save(state, record)
 
     def _where(self, place: Place, batch: int) -> divergence.Where:

@@ -1,6 +1,7 @@
 """What a training says while it runs: a bar on the terminal, lines in metrics.jsonl."""
 
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,22 +14,37 @@ from jxhash.files import parse_json, write_atomically
 
 FILE = "metrics.jsonl"
 
+_TEXTS = ("stage", "update")
+
 
 class MetricsFile:
-    """The record of a training, one JSON object a line: its place, then its numbers."""
+    """The record of a training, one JSON object a line: its place, then its numbers.
+
+    Attributes:
+      lines: how many there are, once `keep` has been called.
+    """
 
     def __init__(self, workdir: pathlib.Path) -> None:
         self._path = workdir / FILE
+        self.lines = 0
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Adds a line."""
-        with open(self._path, "a", encoding="utf-8") as file:
+        """Adds a line to the file, which must be there: a folder may be moved away meanwhile."""
+        with open(self._path, "r+", encoding="utf-8") as file:
+            file.seek(0, os.SEEK_END)
             file.write(json.dumps(line) + "\n")
+        self.lines += 1
+
+    def secure(self) -> None:
+        """Returns when all lines are on the disk: before a checkpoint that counts on them."""
+        with open(self._path, "rb") as file:
+            os.fsync(file.fileno())
 
     def keep(self, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
         """Drops the lines that a resumed training will write again, and a line cut short."""
         kept = [json.dumps(line) + "\n" for line in read_metrics(self._path) if wanted(line)]
         write_atomically(self._path, "".join(kept).encode())
+        self.lines = len(kept)
 
 
 def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
@@ -43,9 +59,24 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
                 found = parse_json(line)
             except ValueError as error:
                 raise UserError(f"{path}, line {number}, is damaged; remove the line") from error
-            if not isinstance(found, dict):
-                raise UserError(f"{path}, line {number}, is no JSON object; remove the line")
+            if not _is_of_a_training(found):
+                raise UserError(
+                    f"{path}, line {number}, is no line of a training's; remove the line"
+                )
             yield found
+
+
+def _is_of_a_training(line: Any) -> bool:
+    """Whether a line has a place and names, and numbers besides."""
+    if not isinstance(line, dict):
+        return False
+    place, texts = line.get("place"), [line.get(name) for name in _TEXTS]
+    if not isinstance(place, list) or len(place) != 3 or "epoch" not in line:
+        return False
+    numbers = [*place, *(line[name] for name in line.keys() - {"place", *_TEXTS})]
+    return all(isinstance(text, str) for text in texts) and all(
+        isinstance(number, int | float) for number in numbers
+    )
 
 
 class Bar:
