@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,8 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jxhash import configuration
-from jxhash.errors import PREEMPTED, Preempted, UserError, as_exit_code
+from jxhash import configuration, signals
+from jxhash.errors import Preempted, UserError, as_exit_code
 from jxhash.files import LOCK, locked, read_json, write_atomically, writing
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -221,27 +220,17 @@ def _join_others() -> None:
         raise UserError("--coordinator=host:port needs --processes and --process")
     if None not in numbers and _PROCESS.value >= _PROCESSES.value:
         raise UserError(f"--process={_PROCESS.value} is none of 0 to {_PROCESSES.value - 1}")
-    # Python would not come to a handler of its own before the others have come, or do not.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parallel.join(_COORDINATOR.value, *numbers)
+    with signals.dying_of_interrupts():
+        parallel.join(_COORDINATOR.value, *numbers)
     # JAX aborts a process that has lost the first, in a few lines; the stacks of all threads that
     # absl would add tell nobody anything.
     faulthandler.disable()
-    # JAX has put its own handler there.
-    signal.signal(signal.SIGTERM, _stop)
-
-
-def _stop(*_: Any) -> None:
-    """Ends the process on SIGTERM outside of the training, where nothing is left to save.
-
-    What a handler raises would be lost wherever C code or the garbage collector has called Python.
-    """
-    os.write(2, b"jxhash: stopped; the same command goes on from here\n")
-    os._exit(PREEMPTED)
+    # JAX has put a handler of its own there.
+    signals.leave_at_sigterm()
 
 
 def _command() -> None:
-    signal.signal(signal.SIGTERM, _stop)
+    signals.leave_at_sigterm()
     try:
         with as_exit_code():
             app.run(main, flags_parser=_parse)

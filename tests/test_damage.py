@@ -474,6 +474,24 @@ def test_sigterm_while_the_last_epoch_is_validated(tmp_path, uninterrupted):
     assert_same(train(tmp_path), uninterrupted)
 
 
+def test_sigterm_while_an_update_works_on_the_host(tmp_path):
+    """It may take longer than whoever sends the signal waits."""
+
+    def step(state, batch):
+        if not (tmp_path / "began").exists():
+            (tmp_path / "began").touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(600)
+        return state.replace(buffers={"outputs": state.buffers["outputs"] + 1}), {}
+
+    method = linear(step, kind="host")
+    with pytest.raises(Preempted):
+        train(tmp_path, method)
+    _, record = restore(tmp_path / "checkpoints")
+    assert record["place"] == [0, 0, 0, 0]
+    assert np.all(np.asarray(train(tmp_path, method).buffers["outputs"]) == 2)
+
+
 # The numbers
 
 

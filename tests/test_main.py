@@ -304,8 +304,8 @@ def test_sigterm_outside_of_the_training_has_its_code(tmp_path):
 def test_sigterm_is_not_lost_where_exceptions_are(tmp_path):
     """As in the callbacks of the garbage collector, one of which JAX has."""
     program = (
-        "import gc, os, signal, time; from jxhash import main;"
-        "signal.signal(signal.SIGTERM, main._stop);"
+        "import gc, os, signal, time; from jxhash import signals;"
+        "signals.leave_at_sigterm();"
         "gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGTERM));"
         "gc.collect(); time.sleep(30)"
     )

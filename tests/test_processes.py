@@ -131,15 +131,18 @@ def test_an_address_in_use_is_named(tmp_path):
     assert f"{address} cannot be used" in err
 
 
-def test_one_that_waits_for_others_says_so_and_ends_at_sigterm(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)]
+)
+def test_one_that_waits_for_others_says_so_and_ends_at_signals(tmp_path, number, expected):
     waiting = start(
         *SMALL, f"--coordinator={free_address()}", "--processes=2", "--process=0", cwd=tmp_path
     )
     while "process 0 waits at localhost" not in waiting.stderr.readline():
         assert waiting.poll() is None
-    waiting.terminate()
+    waiting.send_signal(number)
     code, _, _ = ended(waiting)
-    assert code == -signal.SIGTERM
+    assert code == expected
 
 
 def test_another_config_is_refused_and_leaves_no_folder(tmp_path):

@@ -9,17 +9,17 @@ So a run that is stopped anywhere and started again ends with the same bits.
 import contextlib
 import math
 import pathlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from absl import logging
 
-from jxhash import parallel
+from jxhash import parallel, signals
 from jxhash.configuration import Run
 from jxhash.errors import Preempted
 from jxhash.files import writing
@@ -103,7 +103,7 @@ def train(
       UserError: the folder cannot be written, or holds checkpoints of another training.
     """
     with contextlib.ExitStack() as closing:
-        stop = closing.enter_context(_stop_event())
+        stop = closing.enter_context(signals.stop_event())
         closing.enter_context(writing(workdir))
         checkpoints = None
         if parallel.is_first():
@@ -256,12 +256,38 @@ class _Trainer:
         self, state: HashState, place: Place, history: History, updates: tuple[Update, ...]
     ) -> tuple[HashState, History]:
         del history
-        new, metrics = state, None
+        made = None
         if self._first:
-            new, metrics = updates[0].step(jax.device_get(state), self._every_row())
+            made = self._unless_stopped(
+                lambda: updates[0].step(jax.device_get(state), self._every_row())
+            )
+            if made is None:
+                # Before the others are told, which has to wait for what is being computed.
+                self._save(state, place, {})
+        self._leave_if(parallel.value_from_first(lambda: made is None))
+        new, metrics = made or (state, None)
         state = parallel.replicate(parallel.from_first(lambda: new, state))
         metrics = parallel.value_from_first(lambda: _plain(metrics))
         return state, self._one_step_history(metrics, place)
+
+    def _unless_stopped(self, work: Callable[[], Any]) -> Any:
+        """What the work gives; None where the run is asked to stop before: the work is left alone.
+
+        It may take minutes in one compiled call, and no signal would be heard there.
+        """
+        found: futures.Future[Any] = futures.Future()
+
+        def make() -> None:
+            try:
+                found.set_result(work())
+            except BaseException as error:
+                found.set_exception(error)
+
+        threading.Thread(target=make, name="host update", daemon=True).start()
+        while not self._stop.is_set():
+            if futures.wait([found], timeout=SECONDS_PER_CALL).done:
+                return found.result()
+        return None
 
     def _every_row(self) -> Batch:
         rows = {
@@ -351,25 +377,3 @@ def _newest_loss(means: Mapping[str, float]) -> float | None:
     """The loss; where updates share their batches, and each has one, that of the last."""
     found = [value for name, value in means.items() if name.split()[-1] == "loss"]
     return found[-1] if found else None
-
-
-@contextlib.contextmanager
-def _stop_event() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set; never set outside the main thread, where none comes."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    numbers = (signal.SIGTERM, signal.SIGINT)
-
-    def stop(number: int, _: Any) -> None:
-        event.set()
-        # Who asks a second time does not want to wait for the save.
-        signal.signal(number, before[number])
-
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield event
-    finally:
-        for number in numbers:
-            signal.signal(number, before[number])
