@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -79,12 +79,9 @@ def run(
     from jxhash.training import engine, progress
 
     settings = configuration.read_run(config)
-    if parallel.is_first():
-        with writing(workdir):
-            _require_own(workdir, config)
+    parallel.value_from_first(lambda: _require_own(workdir, config))
     dataset = data.load(settings.data, data_dir)
-    if parallel.is_first():
-        _require_same_data(workdir, dataset.card)
+    parallel.value_from_first(lambda: _require_same_data(workdir, dataset.card))
     _require_same_everywhere(config, dataset.card)
     if parallel.value_from_first(lambda: outcome.is_complete(workdir)):
         return parallel.value_from_first(lambda: report.read(workdir / outcome.REPORT))
@@ -94,25 +91,38 @@ def run(
     method = methods.get(settings.method).build(config, spec)
     # Not before data and method fit together, so that a mistake leaves no folder behind.
     with contextlib.ExitStack() as held:
-        if parallel.is_first():
-            held.enter_context(locked(workdir))
-            held.enter_context(writing(workdir))
-            write_atomically(workdir / _CONFIG_FILE, configuration.as_json(config).encode())
-            write_atomically(workdir / _CARD_FILE, outcome.to_json(dataset.card))
+        claimed = _claimed(workdir, config, dataset.card)
+        parallel.value_from_first(lambda: held.enter_context(claimed))
         validate = outcome.validation(method, dataset)
         state = engine.train(method, dataset.training, settings, workdir, validate)
 
         def finish() -> dict:
             lines = list(progress.read_metrics(workdir / progress.FILE))
-            return outcome.write(method, state, dataset, config.to_dict(), workdir, lines)
+            with writing(workdir):
+                return outcome.write(method, state, dataset, config.to_dict(), workdir, lines)
 
         return parallel.value_from_first(finish)
 
 
+@contextlib.contextmanager
+def _claimed(
+    workdir: pathlib.Path, config: ml_collections.ConfigDict, card: Mapping[str, Any]
+) -> Iterator[None]:
+    """Holds the folder, in which it writes what the run is of."""
+    from jxhash.evaluation import outcome
+
+    with locked(workdir):
+        with writing(workdir):
+            write_atomically(workdir / _CONFIG_FILE, configuration.as_json(config).encode())
+            write_atomically(workdir / _CARD_FILE, outcome.to_json(card))
+        yield
+
+
 def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
     """Raises a UserError unless the folder is new, empty, or that of a run of this config."""
-    if not workdir.exists():
-        return
+    with writing(workdir):
+        if not workdir.exists():
+            return
     if not workdir.is_dir():
         raise UserError(f"{workdir} is no folder; choose another --workdir")
     file = workdir / _CONFIG_FILE
@@ -122,9 +132,7 @@ def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> No
         if not all(path.name.startswith(ours) for path in workdir.iterdir()):
             raise UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
         return
-    ours, theirs = json.loads(configuration.as_json(config)), read_json(file)
-    if not isinstance(theirs, dict):
-        raise UserError(f"{file} is damaged; remove it, or choose another --workdir")
+    ours, theirs = json.loads(configuration.as_json(config)), _read_config(file)
     different = configuration.differences(*map(configuration.deciding, (ours, theirs)))
     if different:
         raise UserError(
@@ -133,11 +141,23 @@ def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> No
         )
 
 
+def _read_config(file: pathlib.Path) -> dict[str, Any]:
+    with contextlib.suppress(UserError):
+        if isinstance(found := read_json(file), dict):
+            return found
+    raise UserError(
+        f"{file} is damaged; put that of a run by the same command in its place, or choose another "
+        "--workdir"
+    )
+
+
 def _require_same_data(workdir: pathlib.Path, card: Mapping[str, Any]) -> None:
     """Raises a UserError where the folder holds a run on other data of the same name."""
     file = workdir / _CARD_FILE
     theirs = read_json(file) if file.exists() else card
-    if not isinstance(theirs, dict) or theirs.get("sha256") != card["sha256"]:
+    if not isinstance(theirs, dict) or "sha256" not in theirs:
+        raise UserError(f"{file} is damaged; remove it, or choose another --workdir")
+    if theirs["sha256"] != card["sha256"]:
         raise UserError(
             f"{workdir} holds a run on other data (the hash of {card['name']} differs from that in "
             f"{_CARD_FILE}); choose another --workdir"
@@ -162,7 +182,9 @@ def _parse(arguments: Sequence[str]) -> list[str]:
         return flags.FLAGS(_with_config_found(arguments))
     except AttributeError as error:
         raise UserError(_unknown_key(error)) from error
-    except (flags.Error, ValueError, TypeError, KeyError) as error:
+    except KeyError as error:
+        raise UserError(f"unknown config key {error.args[0]}") from error
+    except (flags.Error, ValueError, TypeError) as error:
         raise UserError(str(error).strip().splitlines()[-1]) from error
 
 

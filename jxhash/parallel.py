@@ -196,12 +196,27 @@ def _without_keys(tree: Any) -> Any:
 
 
 def value_from_first(make: Callable[[], Any]) -> Any:
-    """Makes a value on the first process and gives it to all; one that JSON can hold."""
+    """Makes a value on the first process and gives it to all; one that JSON can hold.
+
+    Raises:
+      UserError: `make` raised one; on all processes, so that none waits for those that leave.
+    """
     if jax.process_count() == 1:
         return make()
-    content = json.dumps(make()).encode() if is_first() else b""
+    content = json.dumps(_tried(make)).encode() if is_first() else b""
     size = int(multihost_utils.broadcast_one_to_all(np.int64(len(content))))
-    return json.loads(_bytes_from_first(content, size))
+    value, problem = json.loads(_bytes_from_first(content, size))
+    if problem:
+        raise UserError(problem)
+    return value
+
+
+def _tried(make: Callable[[], Any]) -> tuple[Any, str | None]:
+    """What is made, or what is wrong."""
+    try:
+        return make(), None
+    except UserError as error:
+        return None, str(error)
 
 
 def _bytes_from_first(content: bytes, size: int) -> bytes:

@@ -154,6 +154,15 @@ def test_another_config_is_refused_and_leaves_no_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_the_first_refuses_all_refuse(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").touch()
+    arguments = [*SMALL, f"--workdir={tmp_path / 'run'}"]
+    for code, _, err in map(ended, start_together(arguments, arguments, cwd=tmp_path)):
+        assert code == 2, err
+        assert "not empty and holds no run" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -159,8 +159,14 @@ class _Trainer:
         """Where the training stands, and how many lines its record has there."""
         key = jax.random.key(self._run.seed)
         like = jax.eval_shape(self._method.init, key)
-        state, record = (self._first and self._checkpoints.restore(like)) or (None, None)
-        record = parallel.value_from_first(lambda: record)
+        state = None
+
+        def restore() -> dict[str, Any] | None:
+            nonlocal state
+            state, record = self._checkpoints.restore(like) or (None, None)
+            return record
+
+        record = parallel.value_from_first(restore)
         if record is None:
             return parallel.replicate(jax.jit(self._method.init)(key)), Place(), {}, 0
         state = parallel.from_first(lambda: state, like)
@@ -257,14 +263,18 @@ class _Trainer:
     ) -> tuple[HashState, History]:
         del history
         made = None
-        if self._first:
+
+        def stopped() -> bool:
+            nonlocal made
             made = self._unless_stopped(
                 lambda: updates[0].step(jax.device_get(state), self._every_row())
             )
             if made is None:
                 # Before the others are told, which has to wait for what is being computed.
                 self._save(state, place, {})
-        self._leave_if(parallel.value_from_first(lambda: made is None))
+            return made is None
+
+        self._leave_if(parallel.value_from_first(stopped))
         new, metrics = made or (state, None)
         state = parallel.replicate(parallel.from_first(lambda: new, state))
         metrics = parallel.value_from_first(lambda: _plain(metrics))
