@@ -42,3 +42,9 @@ def as_exit_code() -> Iterator[None]:
     except tuple(_CODES) as error:
         print(f"jxhash: {error}", file=sys.stderr, flush=True)
         sys.exit(next(code for kind, code in _CODES.items() if isinstance(error, kind)))
+    except OSError as error:
+        # Whatever nobody foresaw, it is the file that is wrong.
+        if error.filename is None:
+            raise
+        print(f"jxhash: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+        sys.exit(_CODES[UserError])

@@ -424,6 +424,7 @@ def test_the_command(tmp_path):
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"{expected():.3f}" in done.stdout
-    done = subprocess.run([*command, "x.npy"], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
+    for missing in ("x.npy", 5000 * "x" + ".npz"):
+        done = subprocess.run([*command, missing], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1

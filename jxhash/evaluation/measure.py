@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from jxhash import codes, metrics
 from jxhash.data.dataset import Items, Task
@@ -112,7 +113,13 @@ class Found:
             return {name: measure(self.histogram) for name, measure in measures.items()}
         size = len(self.query), len(self.database)
         relevance = metrics.label_relevance(self.task.query.labels, self.database.labels)
-        return metrics.measure_ranking(measures, self.distances, relevance, *size, ties=ties)
+        with tqdm(total=len(self.query), desc="ranking", unit="query", delay=3, leave=False) as bar:
+
+            def distances(queries: slice) -> np.ndarray:
+                bar.update(queries.stop - queries.start)
+                return self.distances(queries)
+
+            return metrics.measure_ranking(measures, distances, relevance, *size, ties=ties)
 
     def mean_average_precision(self) -> float:
         """MAP over the whole ranking."""
