@@ -18,7 +18,6 @@ Settings = TypeVar("Settings")
 
 PACKAGE = pathlib.Path(__file__).resolve().parent
 
-
 # What may change when a run goes on, on a machine with less memory for instance.
 _PRACTICAL = ("checkpoint_seconds", "resident_gigabytes")
 

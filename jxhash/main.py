@@ -120,9 +120,8 @@ def _claimed(
 
 def _require_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
     """Raises a UserError unless the folder is new, empty, or that of a run of this config."""
-    with writing(workdir):
-        if not workdir.exists():
-            return
+    if not workdir.exists():
+        return
     if not workdir.is_dir():
         raise UserError(f"{workdir} is no folder; choose another --workdir")
     file = workdir / _CONFIG_FILE

@@ -36,16 +36,20 @@ def dying_of_interrupts() -> Iterator[None]:
 def stop_event() -> Iterator[threading.Event]:
     """An event that SIGTERM and Ctrl-C set; never set outside the main thread, where none comes.
 
-    A second signal does what it would have done outside: who asks twice does not want to wait.
+    A second signal does what it would have done outside: who asks twice does not want to wait. So
+    does the first, once all is done, where it came too late for anyone to look.
     """
     event = threading.Event()
+    last = signal.SIGTERM
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
     numbers = (signal.SIGTERM, signal.SIGINT)
 
     def stop(number: int, _: Any) -> None:
+        nonlocal last
         if not event.is_set():
+            last = number
             event.set()
             return
         signal.signal(number, before[number])
@@ -57,6 +61,8 @@ def stop_event() -> Iterator[threading.Event]:
     finally:
         for number in numbers:
             signal.signal(number, before[number])
+    if event.is_set():
+        signal.raise_signal(last)
 
 
 @functools.cache

@@ -301,13 +301,24 @@ def test_sigterm_outside_of_the_training_has_its_code(tmp_path):
     assert "goes on from here" in err
 
 
-def test_sigterm_is_not_lost_where_exceptions_are(tmp_path):
-    """As in the callbacks of the garbage collector, one of which JAX has."""
+@pytest.mark.parametrize(
+    "when",
+    [
+        # What is raised in a callback of the garbage collector is dropped; JAX has one.
+        "gc.callbacks.append(lambda *_: terminate()); gc.collect()",
+        # After the last look at the event.
+        "with signals.stop_event(): terminate()",
+        # In compiled code, which for a minute does not come back to Python.
+        "threading.Timer(1, terminate).start(); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)",
+    ],
+    ids=["garbage", "late", "compiled"],
+)
+def test_sigterm_is_never_lost(tmp_path, when):
     program = (
-        "import gc, os, signal, time; from jxhash import signals;"
-        "signals.leave_at_sigterm();"
-        "gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGTERM));"
-        "gc.collect(); time.sleep(30)"
+        "import gc, hashlib, os, signal, threading, time\n"
+        "from jxhash import signals\n"
+        "terminate = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"signals.leave_at_sigterm()\n{when}\ntime.sleep(30)"
     )
     process = start(cwd=tmp_path, program=("-c", program))
     _, err = process.communicate(timeout=20)
