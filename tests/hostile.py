@@ -345,11 +345,14 @@ def write_prepared(folder):
     prepared._table(Source(records), _Builder(info), folder / "jxhash.npz")
 
 
+LINE = {"stage": "joint", "update": "networks"}
+
+
 def write_run(folder):
     config = small.config("thn")
     (folder / "config.json").write_text(configuration.as_json(config))
     (folder / "card.json").write_text(json.dumps({"sha256": "0" * 64, "name": "small"}))
-    lines = [{"update": "pairs", "epoch": n, "step": n, "loss": 0.5 / (n + 1)} for n in range(5)]
+    lines = [{"place": [0, n, 0], **LINE, "epoch": n, "loss": 0.5 / (n + 1)} for n in range(5)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 

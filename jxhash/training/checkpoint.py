@@ -238,7 +238,10 @@ def _hush_echoes() -> None:
 
 def _number_of(error: Exception, known: Iterable[int]) -> int | None:
     """Which of the system's errors an exception tells of: TensorStore gives them as text."""
-    return next((number for number in known if os.strerror(number) in str(error)), None)
+    text = str(error)
+    if text.startswith("NOT_FOUND") and errno.ENOENT in known:
+        return errno.ENOENT
+    return next((number for number in known if os.strerror(number) in text), None)
 
 
 def _numbers_in(folder: pathlib.Path) -> Iterator[int]:
