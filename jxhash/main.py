@@ -256,15 +256,16 @@ def _command() -> None:
         with as_exit_code():
             app.run(main, flags_parser=_parse)
     except SystemExit as leaving:
-        together = leaving.code in (None, 0) or isinstance(leaving.__context__, Preempted)
-        if together or _is_alone():
+        if isinstance(leaving.__context__, Preempted):
+            _leave_together(leaving.code)
+        if leaving.code in (None, 0) or _is_alone():
             raise
-        _leave_others(leaving.code)
+        _leave_at_once(leaving.code)
     except Exception:
         if _is_alone():
             raise
         traceback.print_exc()
-        _leave_others(1)
+        _leave_at_once(1)
 
 
 def _is_alone() -> bool:
@@ -272,8 +273,17 @@ def _is_alone() -> bool:
     return not flags.FLAGS.is_parsed() or _COORDINATOR.value is None
 
 
-def _leave_others(code: int) -> None:
+def _leave_together(code: int) -> None:
+    # An update that was given up may still work in compiled code, which the regular way out aborts.
+    from jxhash import parallel
+
+    parallel.part()
+    _leave_at_once(code)
+
+
+def _leave_at_once(code: int) -> None:
     # The regular way out waits for the other processes, which wait for this one.
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 

@@ -70,6 +70,12 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
     _connect()
 
 
+def part() -> None:
+    """Waits until all processes have come here, after which each may end as it likes."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
+
+
 def _require_address(address: str, *, is_own: bool) -> None:
     """Raises a UserError where JAX would abort, in many lines, or wait in vain."""
     host, _, port = address.rpartition(":")

@@ -308,10 +308,13 @@ def test_sigterm_outside_of_the_training_has_its_code(tmp_path):
         "gc.callbacks.append(lambda *_: terminate()); gc.collect()",
         # After the last look at the event.
         "with signals.stop_event(): terminate()",
+        # A second one, while the first is not heard yet.
+        "with signals.stop_event(): [threading.Timer(n, terminate).start() for n in (1, 2)];"
+        "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)",
         # In compiled code, which for a minute does not come back to Python.
         "threading.Timer(1, terminate).start(); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)",
     ],
-    ids=["garbage", "late", "compiled"],
+    ids=["garbage", "late", "twice", "compiled"],
 )
 def test_sigterm_is_never_lost(tmp_path, when):
     program = (
@@ -324,6 +327,20 @@ def test_sigterm_is_never_lost(tmp_path, when):
     _, err = process.communicate(timeout=20)
     assert process.returncode == 143, err
     assert "goes on from here" in err
+
+
+def test_sigterm_while_an_update_works_on_the_host(tmp_path):
+    """What is given up may be in compiled code when the process ends."""
+    arguments = ["--config=configs/lcmh.py", f"--workdir={tmp_path / 'run'}"]
+    process = start(*arguments, cwd=tmp_path)
+    while process.poll() is None and not (tmp_path / "run" / "checkpoints").exists():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert err.endswith("jxhash: stopped and saved; the same command goes on from here\n")
+    assert number_of_checkpoint(tmp_path / "run") == 1
 
 
 def test_a_folder_in_use_is_left_alone(finished, tmp_path):

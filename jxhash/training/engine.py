@@ -175,7 +175,8 @@ class _Trainer:
 
     def _keep_metrics(self, start: Place, lines: int) -> None:
         self._metrics.keep(lambda line: tuple(line["place"]) < start[:3])
-        if lost := lines - self._metrics.lines:
+        lost = lines - self._metrics.lines
+        if lost > 0:
             logging.warning(
                 "lost lines of metrics.jsonl: %d; the report's curves will lack them, all else is "
                 "whole",

@@ -15,6 +15,7 @@ from jxhash.files import parse_json, write_atomically
 FILE = "metrics.jsonl"
 
 _TEXTS = ("stage", "update")
+_LARGEST = sys.float_info.max
 
 
 class MetricsFile:
@@ -73,9 +74,11 @@ def _is_of_a_training(line: Any) -> bool:
     place, texts = line.get("place"), [line.get(name) for name in _TEXTS]
     if not isinstance(place, list) or len(place) != 3 or "epoch" not in line:
         return False
-    numbers = [*place, *(line[name] for name in line.keys() - {"place", *_TEXTS})]
-    return all(isinstance(text, str) for text in texts) and all(
-        isinstance(number, int | float) for number in numbers
+    numbers = [line[name] for name in line.keys() - {"place", *_TEXTS}]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(number) is int for number in place)
+        and all(type(number) in (int, float) and not abs(number) > _LARGEST for number in numbers)
     )
 
 
