@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 import jax
@@ -478,16 +479,19 @@ def test_sigterm_while_the_last_epoch_is_validated(tmp_path, uninterrupted):
 def test_sigterm_while_an_update_works_on_the_host(tmp_path):
     """It may take longer than whoever sends the signal waits."""
 
+    released = threading.Event()
+
     def step(state, batch):
         if not (tmp_path / "began").exists():
             (tmp_path / "began").touch()
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(600)
+            released.wait(600)
         return state.replace(buffers={"outputs": state.buffers["outputs"] + 1}), {}
 
     method = linear(step, kind="host")
     with pytest.raises(Preempted):
         train(tmp_path, method)
+    released.set()
     _, record = restore(tmp_path / "checkpoints")
     assert record["place"] == [0, 0, 0, 0]
     assert np.all(np.asarray(train(tmp_path, method).buffers["outputs"]) == 2)

@@ -294,7 +294,8 @@ class _Trainer:
             except BaseException as error:
                 found.set_exception(error)
 
-        threading.Thread(target=make, name="host update", daemon=True).start()
+        # No daemon: Python would abort it in compiled code when the process ends.
+        threading.Thread(target=make, name="host update").start()
         while not self._stop.is_set():
             if futures.wait([found], timeout=SECONDS_PER_CALL).done:
                 return found.result()
