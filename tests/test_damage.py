@@ -434,6 +434,8 @@ def test_lines_of_the_record_that_are_lost_are_counted(tmp_path, caplog):
 
 def test_a_folder_that_is_moved_away_ends_the_training(tmp_path):
     def move(state):
+        # After the saves under way, of which Orbax would say it in words of its own.
+        time.sleep(1)
         (tmp_path / "run").rename(tmp_path / "elsewhere")
         return {"text to image": 0.5}
 
