@@ -57,7 +57,14 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["jxhash", "jxhash.*"]), "jxhash.configs"],
     package_dir={"jxhash.configs": "configs"},
-    package_data={"jxhash": ["py.typed", "data/embedded/*", "data/builders/checksums.tsv"]},
+    package_data={
+        "jxhash": [
+            "py.typed",
+            "data/embedded/*.npz",
+            "data/embedded/*.json*",
+            "data/builders/checksums.tsv",
+        ]
+    },
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     classifiers=[

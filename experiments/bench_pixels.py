@@ -32,7 +32,7 @@ import numpy as np
 import records
 from PIL import Image
 
-from jxhash.data.decoding import EncodedPictures
+from jxhash.data.pictures.decoding import EncodedPictures
 from jxhash.networks import cnn_f, picture_hash, pretrained
 from jxhash.training import batches
 

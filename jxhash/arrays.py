@@ -22,8 +22,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from jxhash import mat5
 from jxhash.errors import UserError
+from jxhash.formats import mat_check
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5")
 
@@ -535,7 +535,7 @@ def open_mat(path: str, opened: Callable[[], BinaryIO]) -> dict[str, Entry]:
             raise UserError(f"{what} is a {kind} of MATLAB, not an array of numbers")
         allowance.take(what, max(math.prod(shape), *shape, 0) * _MAT_ITEM_BYTES.get(kind, 2))
         with _reading(what), opened() as file:
-            mat5.check(file, [name])
+            mat_check.check(file, [name])
             found = scipy.io.loadmat(file, variable_names=[name])[name]
             if kind == "sparse":
                 parts = found.data, found.indices, found.indptr
@@ -546,7 +546,7 @@ def open_mat(path: str, opened: Callable[[], BinaryIO]) -> dict[str, Entry]:
         return Stored(in_memory(np.ascontiguousarray(found.T)), columns_first=True)
 
     with _reading(path), opened() as file:
-        mat5.check_heads(file)
+        mat_check.check_heads(file)
         return {
             name: Entry(tuple(shape), functools.partial(open_variable, name, tuple(shape), kind))
             for name, shape, kind in scipy.io.whosmat(file)

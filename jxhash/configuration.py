@@ -29,7 +29,7 @@ class Run:
     Attributes:
       method: name of a method, a file of `jxhash/methods`.
       data: name of an embedded data set, or of a reader of `jxhash.data`, or the path of a file or
-        folder that `jxhash.data.files` reads.
+        folder that `jxhash.data.own.own_files` reads.
       bits: code length K, at least 1.
       seed: seed of initialisation, batches and dropout.
       batch_size: rows a step, over all devices.

@@ -26,7 +26,7 @@ from jxhash.metrics.per_query import DENOMINATORS
 from jxhash.metrics.ranking import TIES
 
 if TYPE_CHECKING:
-    from jxhash.evaluation.files import Search
+    from jxhash.evaluation.code_files import Search
     from jxhash.evaluation.measure import Definitions, Found
 
 _PARTS = ("query", "database", "query_labels", "database_labels")
@@ -107,11 +107,11 @@ def _refuse_options(arguments: argparse.Namespace, known: Sequence[str], why: st
 
 
 def _score(arguments: argparse.Namespace) -> str:
-    from jxhash.evaluation import page, report
+    from jxhash.atomic_files import write_atomically
+    from jxhash.evaluation import report, report_page
     from jxhash.evaluation.comparison import QUERIES
     from jxhash.evaluation.measure import Definitions
     from jxhash.evaluation.outcome import PAGE, REPORT, to_json
-    from jxhash.files import write_atomically
 
     options = {
         name: value for name, value in vars(arguments).items() if name in Definitions._fields
@@ -126,7 +126,7 @@ def _score(arguments: argparse.Namespace) -> str:
     printed = report.table(made)
     if output:
         write_atomically(output / QUERIES, queries)
-        write_atomically(output / PAGE, page.make_page(made, {}, []))
+        write_atomically(output / PAGE, report_page.make_page(made, {}, []))
         write_atomically(output / REPORT, to_json(made))
         printed += f"\n\nreport: {output / PAGE}"
     return printed
@@ -146,9 +146,9 @@ def _report(
 ) -> tuple[dict[str, Any], bytes]:
     """The report, and the values of its queries as a file."""
     import jxhash
-    from jxhash.evaluation import comparison, files, measure, report
+    from jxhash.evaluation import code_files, comparison, measure, report
 
-    found = {task: files.found(task, search) for task, search in searches.items()}
+    found = {task: code_files.found(task, search) for task, search in searches.items()}
     # What was not asked for gives way to small data; what was asked for is done or refused.
     definitions = measure.fitted(measure.DEFAULT, found.values())._replace(**options)
     _require_measurable(found, definitions)
@@ -164,7 +164,7 @@ def _report(
         "name": "labels of the files",
         "version": jxhash.__version__,
         "sizes": {"queries": len(first.query), "database": len(first.database)},
-        "sha256": files.labels_hash(searches),
+        "sha256": code_files.labels_hash(searches),
     }
     title = f"{name}, {first.query.shape[1]} bits"
     bits = measure.bit_statistics(found)
@@ -193,21 +193,21 @@ def _require_measurable(found: Mapping[str, "Found"], definitions: "Definitions"
 
 
 def _searches(arguments: argparse.Namespace) -> tuple[str, dict[str, "Search"]]:
-    from jxhash.evaluation import files
+    from jxhash.evaluation import code_files
 
     num_bits = getattr(arguments, "num_bits", None)
     given = {name: getattr(arguments, name) for name in _PARTS if name in arguments}
     if len(arguments.files) == 1 and not given:
         (file,) = arguments.files
-        return pathlib.Path(file).name, files.searches_in(file, num_bits)
+        return pathlib.Path(file).name, code_files.searches_in(file, num_bits)
     missing = [f"--{name}" for name in _PARTS if name not in given]
     if arguments.files or missing:
         raise UserError(
             "give one file of codes and labels, or all of --query, --database, --query_labels and "
             f"--database_labels{f'; {missing[0]} is missing' if given and missing else ''}"
         )
-    arrays = {name: files.read_array(value) for name, value in given.items()}
-    search = files.search_of(arrays, num_bits)
+    arrays = {name: code_files.read_array(value) for name, value in given.items()}
+    search = code_files.search_of(arrays, num_bits)
     return pathlib.Path(arguments.query).name, {"query to database": search}
 
 

@@ -17,8 +17,8 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jxhash import configuration, signals
+from jxhash.atomic_files import LOCK, locked, read_json, write_atomically, writing
 from jxhash.errors import Preempted, UserError, as_exit_code
-from jxhash.files import LOCK, locked, read_json, write_atomically, writing
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",

@@ -19,23 +19,37 @@ import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import archives
 import h5py
 import numpy as np
 import scipy.io
 import scipy.sparse
 import small
-import test_builders as archives
 from PIL import Image
 from safetensors.numpy import save_file
 from weight_files import of_arrays, write_legacy, write_zip
 
 from jxhash import arrays, codes, configuration, data, main
-from jxhash.data import extract, features, prepared, protocols, regions, tables, wikipedia
-from jxhash.data.builders import archive
+from jxhash.data import extract, protocols
+from jxhash.data.builders import (
+    archive,
+    base,
+    flickr30k,
+    iapr_tc12,
+    mirflickr25k,
+    mscoco2014,
+    nuswide,
+    pascal_sentence,
+    prepared,
+    wikipedia,
+    wikipedia_features,
+)
+from jxhash.data.own import tables
+from jxhash.data.pictures import feature_files, regions
 from jxhash.errors import UserError
-from jxhash.evaluation import files as code_files
-from jxhash.evaluation import report
-from jxhash.networks import matconvnet, pth, weights
+from jxhash.evaluation import code_files, report
+from jxhash.formats import pth
+from jxhash.networks import matconvnet, weights
 from jxhash.networks.pictures import FORMATS, open_rgb
 from jxhash.training import progress
 
@@ -146,7 +160,7 @@ def write_older_pth(path):
 
 
 def write_features(path):
-    features.write(path, IDS.tolist(), [IMAGES], 5, {"encoder": "x", "plan": {"a": [1]}})
+    feature_files.write(path, IDS.tolist(), [IMAGES], 5, {"encoder": "x", "plan": {"a": [1]}})
 
 
 LISTS = {"query": np.array([1, 3]), "retrieval": np.array([0, 2, 4]), "train": np.array([2, 4])}
@@ -248,11 +262,11 @@ def contents_of(module, class_name, config):
 
     def read(folder):
         builder = types.SimpleNamespace(builder_config=config.skipping())
-        faults = archives.base.Faults(builder.builder_config)
+        faults = base.Faults(builder.builder_config)
         found = builder_class.contents(builder, fetch(folder), faults)
         for pairs in found.splits.values():
             for pair in pairs:
-                archives.base.marked(pair.words, len(found.vocabulary))
+                base.marked(pair.words, len(found.vocabulary))
                 "\n".join((pair.id, *pair.texts)).encode()
                 with contextlib.suppress(UserError):
                     archive.checked_picture(pair.picture)
@@ -297,7 +311,7 @@ def write_pictures(folder):
 
 def write_built(folder):
     archives.write_mirflickr(folder / "manual")
-    archives.build(archives.mirflickr25k.Mirflickr25k, archives.MIR, folder)
+    archives.build(mirflickr25k.Mirflickr25k, archives.MIR, folder)
     shutil.rmtree(folder / "manual")
     (folder / "prepared" / "downloads").exists() and shutil.rmtree(folder / "prepared/downloads")
 
@@ -424,10 +438,10 @@ READERS = {
     "mat 4": one("a.mat", write_old_mat, all_arrays),
     "h5": one("a.h5", write_h5, all_arrays),
     "mat 7.3": one("a.mat", functools.partial(write_h5, userblock_size=512), all_arrays),
-    "features, npz": one("a.npz", write_features, features.read),
+    "features, npz": one("a.npz", write_features, feature_files.read),
     "features, npy": Reader(
         lambda folder: write_features(folder / "a.npy"),
-        lambda folder: features.read(folder / "a.npy"),
+        lambda folder: feature_files.read(folder / "a.npy"),
     ),
     "data, npz": one("a.npz", saved(np.savez, **DATA, query_idx=[1, 2, 3]), load_data),
     "data, mat": one("a.mat", lambda path: scipy.io.savemat(path, DATA), load_data),
@@ -460,46 +474,48 @@ READERS = {
     "codes, npy": one("a.npy", lambda p: np.save(p, TAGS), lambda p: code_files.read_array(str(p))),
     "report": Reader(write_report, lambda folder: report.read(folder / "report.json")),
     "run": Reader(write_run, read_run),
-    "zip": Reader(write_zipped, contents_of(archives.mirflickr25k, "Mirflickr25k", archives.MIR)),
+    "zip": Reader(write_zipped, contents_of(mirflickr25k, "Mirflickr25k", archives.MIR)),
     "zip, packed": Reader(
         functools.partial(write_zipped, compression=zipfile.ZIP_DEFLATED),
-        contents_of(archives.mirflickr25k, "Mirflickr25k", archives.MIR),
+        contents_of(mirflickr25k, "Mirflickr25k", archives.MIR),
     ),
     "tar": Reader(write_tar, read_tar, "*.t*"),
     "mirflickr25k": Reader(
         archives.write_mirflickr,
-        contents_of(archives.mirflickr25k, "Mirflickr25k", archives.MIR),
+        contents_of(mirflickr25k, "Mirflickr25k", archives.MIR),
         "**/*",
     ),
     "nuswide": Reader(
-        archives.write_nuswide, contents_of(archives.nuswide, "Nuswide", archives.NUS), "**/*.txt"
+        archives.write_nuswide, contents_of(nuswide, "Nuswide", archives.NUS), "**/*.txt"
     ),
     "mscoco2014": Reader(
         lambda folder: archives.write_coco(folder, archives.coco_parts()),
-        contents_of(archives.mscoco2014, "Mscoco2014", archives.COCO),
+        contents_of(mscoco2014, "Mscoco2014", archives.COCO),
         "**/*.json",
     ),
     "iapr_tc12": Reader(
         archives.write_iapr,
-        contents_of(archives.iapr_tc12, "IaprTc12", archives.IAPR),
+        contents_of(iapr_tc12, "IaprTc12", archives.IAPR),
         "**/*.[te]*",
     ),
     "wikipedia": Reader(
         archives.write_wikipedia,
-        contents_of(archives.wikipedia, "WikipediaCrossModal", archives.WIKI),
+        contents_of(wikipedia, "WikipediaCrossModal", archives.WIKI),
         "**/*.[lmx]*",
     ),
     "wikipedia's features": Reader(
-        archives.write_wikipedia, lambda f: wikipedia.load(f / "wikipedia_dataset"), "**/*.[lm]*t"
+        archives.write_wikipedia,
+        lambda f: wikipedia_features.load(f / "wikipedia_dataset"),
+        "**/*.[lm]*t",
     ),
     "pascal_sentence": Reader(
         archives.write_pascal,
-        contents_of(archives.pascal_sentence, "PascalSentence", archives.PASCAL),
+        contents_of(pascal_sentence, "PascalSentence", archives.PASCAL),
         "**/*.html",
     ),
     "flickr30k": Reader(
         archives.write_flickr,
-        contents_of(archives.flickr30k, "Flickr30k", archives.FLICKR),
+        contents_of(flickr30k, "Flickr30k", archives.FLICKR),
         "**/*.token",
     ),
     **{

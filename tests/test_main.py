@@ -344,8 +344,8 @@ def test_sigterm_while_an_update_works_on_the_host(tmp_path):
 
 
 def test_a_folder_in_use_is_left_alone(finished, tmp_path):
+    from jxhash.atomic_files import locked
     from jxhash.errors import UserError
-    from jxhash.files import locked
 
     with (
         locked(tmp_path / "run"),

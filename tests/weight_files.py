@@ -1,9 +1,10 @@
-"""Writes weights files byte by byte as torch does, without torch."""
+"""Writes weights files byte by byte as torch does, without torch; draws weights of any network."""
 
 import pickle
 import struct
 import zipfile
 
+import jax
 import numpy as np
 
 STORAGES = {
@@ -94,3 +95,20 @@ def write_legacy(path, pickled, contents, sizes):
     body = b"".join(struct.pack("<q", sizes[key]) + content for key, content in contents.items())
     path.write_bytes(b"".join(header) + pickled + pickle.dumps(list(contents), 2) + body)
     return path
+
+
+def random_variables(module, shape, seed=0):
+    """Random numbers in the shapes of `init`, which itself would compile for a minute."""
+    shapes = jax.eval_shape(module.init, jax.random.key(seed), np.zeros(shape, np.float32))
+    rng = np.random.default_rng(seed)
+
+    def drawn(path, leaf):
+        name = path[-1].key
+        if name in ("scale", "var"):
+            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+        if name in ("bias", "mean"):
+            return rng.normal(0.0, 0.3, leaf.shape).astype(np.float32)
+        fan_in = np.prod(leaf.shape[:-1])
+        return rng.normal(0.0, fan_in**-0.5, leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(drawn, shapes)

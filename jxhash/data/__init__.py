@@ -6,22 +6,25 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from jxhash.data import builders, embedded, files, prepared, wikipedia
+from jxhash.data import builders
+from jxhash.data.builders import prepared, wikipedia_features
 from jxhash.data.dataset import Dataset, Items, Task
+from jxhash.data.embedded import embedded_sets
+from jxhash.data.own import own_files
 from jxhash.errors import UserError
 
 __all__ = ["Dataset", "Items", "Task", "load", "names"]
 
 _EMBEDDED: dict[str, Callable[[], Dataset]] = {
-    "clipart": embedded.load_clipart,
-    "clipart-emoji": embedded.load_clipart_emoji,
-    "clipart-pixels": functools.partial(embedded.load_clipart_pixels, 64),
-    "clipart-regions": embedded.load_clipart_regions,
-    "clipart-sentences": embedded.load_clipart_sentences,
+    "clipart": embedded_sets.load_clipart,
+    "clipart-emoji": embedded_sets.load_clipart_emoji,
+    "clipart-pixels": functools.partial(embedded_sets.load_clipart_pixels, 64),
+    "clipart-regions": embedded_sets.load_clipart_regions,
+    "clipart-sentences": embedded_sets.load_clipart_sentences,
 }
 _FROM_FILES: dict[str, tuple[str, Callable[[pathlib.Path], Dataset]]] = {
-    "wikipedia": ("wikipedia", wikipedia.load),
-    "wikipedia-held-out": ("wikipedia", wikipedia.load_held_out),
+    "wikipedia": ("wikipedia", wikipedia_features.load),
+    "wikipedia-held-out": ("wikipedia", wikipedia_features.load_held_out),
 }
 
 # What follows the name of data whose pictures themselves are the images, before a protocol.
@@ -61,13 +64,13 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
         return loader(_root(data_dir, otherwise) / folder)
     path = pathlib.Path(name).expanduser()
     if path.exists():
-        return files.load(path)
+        return own_files.load(path)
     plain, size = _without_size(name)
     if size and plain == "clipart":
-        return embedded.load_clipart_pixels(size)
+        return embedded_sets.load_clipart_pixels(size)
     path = pathlib.Path(plain).expanduser()
     if path.exists():
-        return files.load(path, size)
+        return own_files.load(path, size)
     if ":" in plain:
         otherwise = f"{name!r} is a prepared data set: give the folder that it was prepared in"
         return prepared.load(plain, _root(data_dir, otherwise), size)

@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> str:
     Raises:
       UserError: something about the files or options is wrong.
     """
-    from jxhash.data import features
+    from jxhash.data.pictures import feature_files
 
     _require_options(arguments)
     listed = list_pictures(arguments.pictures)
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> str:
     plan["pictures_sha256"] = _listing_hash(listed)
     part = arguments.output.with_name(arguments.output.name + ".part")
     if arguments.output.exists():
-        card = features.read(arguments.output).card
+        card = feature_files.read(arguments.output).card
         if card.get("plan") != plan:
             raise UserError(
                 f"{arguments.output} exists and was made in another way, or from other pictures; "
@@ -178,9 +178,9 @@ def _is_file(path: pathlib.Path) -> bool:
 
 
 def _require_options(arguments: argparse.Namespace) -> None:
-    from jxhash.data import features
+    from jxhash.data.pictures import feature_files
 
-    if arguments.output.suffix not in features.SUFFIXES:
+    if arguments.output.suffix not in feature_files.SUFFIXES:
         raise UserError(f"--output={arguments.output} must end in .npz or .npy")
     if arguments.batch_size < 1:
         raise UserError("--batch_size is at least 1")
@@ -210,8 +210,8 @@ def _listing_hash(listed: Listed) -> str:
 def _encode(
     arguments: argparse.Namespace, listed: Listed, part: pathlib.Path, plan: Mapping[str, Any]
 ) -> dict[str, Any]:
-    from jxhash.data import features
-    from jxhash.files import locked, read_json, write_atomically
+    from jxhash.atomic_files import locked, read_json, write_atomically
+    from jxhash.data.pictures import feature_files
     from jxhash.networks import encoders
 
     with locked(part):
@@ -232,7 +232,7 @@ def _encode(
             "damaged": damaged,
         }
         parts = (_read_chunk(chunk)["features"] for chunk in chunks)
-        features.write(arguments.output, ids, parts, encoder.width, card)
+        feature_files.write(arguments.output, ids, parts, encoder.width, card)
     return card
 
 
@@ -271,7 +271,7 @@ def _write_chunk(
 ) -> None:
     import numpy as np
 
-    from jxhash.files import replacing
+    from jxhash.atomic_files import replacing
 
     damaged: list[str] = []
     ids, rows = [], [np.zeros((0, encoder.width), np.float32)]
@@ -293,7 +293,7 @@ def _batches(
     """Yields ids and pixels; damaged pictures end the run, or are added to `damaged`."""
     import numpy as np
 
-    from jxhash.data import decoding
+    from jxhash.data.pictures import decoding
 
     size = arguments.batch_size
     names: list[str] = []
@@ -349,14 +349,14 @@ def _read_chunk(file: pathlib.Path) -> dict[str, "np.ndarray"]:
 def _take(
     source: pathlib.Path, listed: Listed, output: pathlib.Path, plan: Mapping[str, Any]
 ) -> dict[str, Any]:
-    from jxhash.data import features
+    from jxhash.data.pictures import feature_files
 
-    found = features.read(source)
+    found = feature_files.read(source)
     ids, width = list(listed.files), found.features.shape[1]
-    rows, unused = features.matched(source, ids, found.ids)
+    rows, unused = feature_files.matched(source, ids, found.ids)
     parts = (found.features[rows[first : first + CHUNK]] for first in range(0, len(ids), CHUNK))
     card = _card(plan, ids, width) | {"encoder": found.card, "unused": len(unused)}
-    features.write(output, ids, parts, width, card)
+    feature_files.write(output, ids, parts, width, card)
     return card
 
 

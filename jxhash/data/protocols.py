@@ -17,7 +17,7 @@ import numpy as np
 
 from jxhash import arrays
 from jxhash.data.dataset import content_hash
-from jxhash.data.tables import read_text
+from jxhash.data.own.tables import read_text
 from jxhash.errors import UserError
 
 PARTS = ("query", "database", "train", "validation")

@@ -4,7 +4,6 @@ Each states an objective that it does not increase. No step answers with a zero:
 previous code where one is given, and becomes +1 where none is.
 """
 
-from jxhash.discrete.anchors import anchor_affinities, anchor_bandwidth, kmeans
 from jxhash.discrete.closed_form import consensus, reconstruct, trace_step
 from jxhash.discrete.codebooks import (
     decode,
@@ -15,6 +14,7 @@ from jxhash.discrete.codebooks import (
 )
 from jxhash.discrete.column_sampling import cosdish
 from jxhash.discrete.coordinate import cyclic_coordinate_descent
+from jxhash.discrete.kmeans import anchor_affinities, anchor_bandwidth, kmeans
 
 __all__ = [
     "anchor_affinities",

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jxhash import _checks, parallel
-from jxhash.discrete.anchors import kmeans
+from jxhash.discrete.kmeans import kmeans
 
 # Points whose distances to one codebook are held at a time.
 _BLOCK = 4096

@@ -10,7 +10,7 @@ import numpy as np
 from jxhash import metrics
 from jxhash.errors import UserError
 from jxhash.evaluation import report
-from jxhash.evaluation.files import read_array
+from jxhash.evaluation.code_files import read_array
 from jxhash.evaluation.measure import CONFIDENCE, Definitions, Found, average_precisions
 
 # Stands beside report.json: the average precision of every query that counts.

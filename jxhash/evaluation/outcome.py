@@ -11,11 +11,11 @@ import numpy as np
 from absl import logging
 
 from jxhash import codes
+from jxhash.atomic_files import write_atomically
 from jxhash.data.dataset import Dataset
-from jxhash.evaluation import comparison, measure, page, report, retrieval
+from jxhash.evaluation import comparison, measure, report, report_page, retrieval
 from jxhash.evaluation.comparison import QUERIES
 from jxhash.evaluation.measure import Found
-from jxhash.files import write_atomically
 from jxhash.methods.base import HashState, Method
 
 REPORT = "report.json"
@@ -98,7 +98,7 @@ def write(
     )
     write_atomically(workdir / CODES, _arrays(trained))
     write_atomically(workdir / QUERIES, comparison.to_npz(trained, definitions))
-    write_atomically(workdir / PAGE, page.make_page(made, encoded, metrics_lines))
+    write_atomically(workdir / PAGE, report_page.make_page(made, encoded, metrics_lines))
     write_atomically(workdir / REPORT, to_json(made))
     return made
 

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 
 import jxhash
+from jxhash.atomic_files import read_json
 from jxhash.configuration import differences
 from jxhash.errors import UserError
 from jxhash.evaluation.measure import CONFIDENCE, DEFAULT, RELEVANCE, Definitions
-from jxhash.files import read_json
 
 WIDTH = 80
 

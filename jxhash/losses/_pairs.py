@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
-from jxhash.losses import _contract
-from jxhash.losses._contract import ReduceFn
+from jxhash.losses import _reduction
+from jxhash.losses._reduction import ReduceFn
 
 # 8 MiB of float32: above one batch against ten thousand rows, and small beside a whole data set.
 _MAX_ENTRIES = 2**21
@@ -78,8 +78,8 @@ def keep_pairs(pairs: Pairs) -> Pairs:
     if where is None:
         return pairs
     return pairs._replace(
-        u=_contract.keep_rows(pairs.u, where.any(axis=1)),
-        v=_contract.keep_rows(pairs.v, where.any(axis=0)),
+        u=_reduction.keep_rows(pairs.u, where.any(axis=1)),
+        v=_reduction.keep_rows(pairs.v, where.any(axis=0)),
         similarity=jnp.where(where, pairs.similarity, 0),
     )
 
@@ -147,7 +147,7 @@ def _row_sums(loss: PairLoss, pairs: Pairs, settings: tuple) -> jax.Array:
         if where is not None:
             similarity = jnp.where(where, similarity, 0)
         losses = loss.block(u_rows, v, similarity, *settings)
-        return jnp.sum(_contract.weigh(losses, where, known["weights"]), axis=1)
+        return jnp.sum(_reduction.weigh(losses, where, known["weights"]), axis=1)
 
     return by_rows(sums, (u, split), len(pairs.v))
 
@@ -158,8 +158,8 @@ def reduced(loss: PairLoss, pairs: Pairs, settings: tuple, reduce_fn: ReduceFn |
     summable = reduce_fn is jnp.sum or reduce_fn is jnp.mean
     if pairs.similarity.size <= _MAX_ENTRIES or not summable:
         losses = _unreduced(loss, pairs, settings)
-        return _contract.reduce(losses, pairs.where, pairs.weights, reduce_fn)
+        return _reduction.reduce(losses, pairs.where, pairs.weights, reduce_fn)
     total = jnp.sum(_row_sums(loss, pairs, settings))
     if reduce_fn is jnp.sum:
         return total
-    return total / jnp.maximum(_contract.count(pairs.where, shape), 1)
+    return total / jnp.maximum(_reduction.count(pairs.where, shape), 1)

@@ -6,13 +6,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jxhash import _checks
-from jxhash.losses import _contract
-from jxhash.losses._contract import ReduceFn
+from jxhash.losses import _reduction
+from jxhash.losses._reduction import ReduceFn
 
 
 @jax.jit
 def _bit_balance(u: jax.Array, where: jax.Array | None, rest: ArrayLike) -> jax.Array:
-    return jnp.sum(jnp.square(jnp.sum(_contract.keep_rows(u, where), axis=0) + rest))
+    return jnp.sum(jnp.square(jnp.sum(_reduction.keep_rows(u, where), axis=0) + rest))
 
 
 def bit_balance_loss(
@@ -53,14 +53,14 @@ def bit_balance_loss(
     if rest is not None and np.shape(rest) != u.shape[1:]:
         raise ValueError(f"rest has one sum a bit, {u.shape[1:]}, not the shape {np.shape(rest)}")
     rest = jnp.zeros((), u.dtype) if rest is None else rest
-    return _contract.reduce_scalar(_bit_balance(u, where, rest), weights)
+    return _reduction.reduce_scalar(_bit_balance(u, where, rest), weights)
 
 
 @jax.jit
 def _decorrelation(u: jax.Array, where: jax.Array) -> jax.Array:
     count = jnp.maximum(jnp.sum(where), 1)
-    mean = jnp.sum(_contract.keep_rows(u, where), axis=0) / count
-    centred = _contract.keep_rows(u - mean[None, :], where)
+    mean = jnp.sum(_reduction.keep_rows(u, where), axis=0) / count
+    centred = _reduction.keep_rows(u - mean[None, :], where)
     covariance = jnp.matmul(centred.T, centred, precision="highest") / count
     others = ~jnp.eye(u.shape[1], dtype=bool)
     return jnp.sum(jnp.square(jnp.where(others, covariance, 0))) / 2
@@ -101,4 +101,4 @@ def decorrelation_loss(
     u = _checks.outputs("u", u)
     _checks.require_rows(u=u)
     where = _checks.row_mask("where", where, u)
-    return _contract.reduce_scalar(_decorrelation(u, where), weights)
+    return _reduction.reduce_scalar(_decorrelation(u, where), weights)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
-from jxhash.losses import _contract, _pairs
-from jxhash.losses._contract import ReduceFn
+from jxhash.losses import _pairs, _reduction
 from jxhash.losses._pairs import PairLoss
+from jxhash.losses._reduction import ReduceFn
 
 _SMALLEST_DISTANCE = 1e-6
 
@@ -30,7 +30,7 @@ def _both_like_codes(u: jax.Array, v: jax.Array, *_: ArrayLike) -> tuple[jax.Arr
 def _margin_block(
     u: jax.Array, v: jax.Array, similarity: jax.Array, margin: ArrayLike, power: ArrayLike
 ) -> jax.Array:
-    cosines = _contract.products(u, v) / u.shape[1]
+    cosines = _reduction.products(u, v) / u.shape[1]
     shortfall = jax.nn.relu(margin - similarity.astype(cosines.dtype) * cosines)
     return shortfall * jnp.where(power == 2, shortfall, 1)
 
@@ -88,8 +88,8 @@ def cosine_margin_loss(
 
 @jax.jit
 def _cosine_quantization(u: jax.Array, margin: ArrayLike, where: jax.Array | None) -> jax.Array:
-    u = _contract.keep_rows(u, where)
-    total = jnp.sum(_contract.magnitude(u), axis=1)
+    u = _reduction.keep_rows(u, where)
+    total = jnp.sum(_reduction.magnitude(u), axis=1)
     return jax.nn.relu(margin - total / jnp.sqrt(u.shape[1] * _squared_norms(u)))
 
 
@@ -131,7 +131,7 @@ def cosine_quantization_loss(
     u = _checks.outputs("u", u)
     _checks.require_rows(u=u)
     where = _checks.mask("where", where, u.shape[:1])
-    return _contract.reduce(_cosine_quantization(u, margin, where), where, weights, reduce_fn)
+    return _reduction.reduce(_cosine_quantization(u, margin, where), where, weights, reduce_fn)
 
 
 def _odds(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -187,7 +187,7 @@ _focal.defjvps(
 def _focal_block(
     u: jax.Array, v: jax.Array, similarity: jax.Array, beta: ArrayLike, focusing: ArrayLike
 ) -> jax.Array:
-    products = _contract.products(u, v)
+    products = _reduction.products(u, v)
     distances = jnp.maximum((u.shape[1] - products) / 2, _SMALLEST_DISTANCE)
     x = beta * distances
     return _focal(x, similarity.astype(x.dtype), jnp.asarray(focusing, x.dtype))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
-from jxhash.losses import _contract
-from jxhash.losses._contract import ReduceFn
+from jxhash.losses import _reduction
+from jxhash.losses._reduction import ReduceFn
 
 
 @jax.custom_jvp
@@ -34,15 +34,15 @@ def _about_the_mean(
     Distances do not change under a translation, but their rounding errors grow with the norms;
     for the same reason the mean may be a constant of the gradient.
     """
-    x, y = _contract.keep_rows(x, where_x), _contract.keep_rows(y, where_y)
+    x, y = _reduction.keep_rows(x, where_x), _reduction.keep_rows(y, where_y)
     count = jnp.maximum(jnp.sum(where_x) + jnp.sum(where_y), 1)
     centre = jax.lax.stop_gradient(jnp.sum(x, axis=0) + jnp.sum(y, axis=0))[None, :] / count
-    return _contract.keep_rows(x - centre, where_x), _contract.keep_rows(y - centre, where_y)
+    return _reduction.keep_rows(x - centre, where_x), _reduction.keep_rows(y - centre, where_y)
 
 
 def _squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
     norms_a, norms_b = jnp.sum(jnp.square(a), axis=1), jnp.sum(jnp.square(b), axis=1)
-    products = _contract.products(a, b)
+    products = _reduction.products(a, b)
     return jnp.maximum(norms_a[:, None] + norms_b[None, :] - 2 * products, 0)
 
 
@@ -183,7 +183,7 @@ def mmd_loss(
         value = jnp.zeros((), jnp.promote_types(x.dtype, y.dtype))
     else:
         value = _mmd(x, y, gammas, where_x, where_y)
-    return _contract.reduce_scalar(value, weights)
+    return _reduction.reduce_scalar(value, weights)
 
 
 def _gammas(gamma: ArrayLike | Sequence[float] | str) -> jax.Array | None:

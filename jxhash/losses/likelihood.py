@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
-from jxhash.losses import _contract, _pairs
-from jxhash.losses._contract import ReduceFn
+from jxhash.losses import _pairs, _reduction
 from jxhash.losses._pairs import PairLoss
+from jxhash.losses._reduction import ReduceFn
 from jxhash.similarity import share_label
 
 
@@ -43,7 +43,7 @@ def _scaled(
 def _pairwise_block(
     u: jax.Array, v: jax.Array, similarity: jax.Array, scale: ArrayLike, clip: ArrayLike | None
 ) -> jax.Array:
-    logits = _contract.products(u, v)
+    logits = _reduction.products(u, v)
     logits = logits if clip is None else jnp.clip(logits, -clip, clip)
     return _negative_log_likelihood(logits, similarity.astype(logits.dtype))
 
@@ -117,17 +117,17 @@ def _from_labels(
     scale: ArrayLike,
     clip: ArrayLike | None,
 ) -> jax.Array:
-    u, labels_u = _contract.keep_rows(u, where), _contract.keep_rows(labels_u, where)
-    v, labels_v = _contract.keep_rows(v, where_v), _contract.keep_rows(labels_v, where_v)
+    u, labels_u = _reduction.keep_rows(u, where), _reduction.keep_rows(labels_u, where)
+    v, labels_v = _reduction.keep_rows(v, where_v), _reduction.keep_rows(labels_v, where_v)
     u, v = _scaled(u, v, scale, clip)
     columns = None if where_v is None else where_v[None, :]
-    count = jnp.maximum(_contract.count(columns, (1, len(v))), 1)
+    count = jnp.maximum(_reduction.count(columns, (1, len(v))), 1)
 
     def means(rows: tuple[jax.Array, jax.Array]) -> jax.Array:
         u_rows, labels_rows = rows
         shared = share_label(labels_rows, labels_v)
         losses = _pairwise_block(u_rows, v, shared, scale, clip)
-        return jnp.sum(_contract.weigh(losses, columns, None), axis=1) / count
+        return jnp.sum(_reduction.weigh(losses, columns, None), axis=1) / count
 
     # A row takes the similarities and the products.
     return _pairs.by_rows(means, (u, labels_u), 2 * len(v))
@@ -192,7 +192,7 @@ def pairwise_log_likelihood_from_labels_loss(
     _checks.require_values("labels_u", labels_u, _checks.NOT_NEGATIVE, where)
     _checks.require_values("labels_v", labels_v, _checks.NOT_NEGATIVE, where_v)
     losses = _from_labels(u, v, labels_u, labels_v, where, where_v, scale, clip)
-    return _contract.reduce(losses, where, weights, reduce_fn)
+    return _reduction.reduce(losses, where, weights, reduce_fn)
 
 
 @jax.jit
@@ -241,4 +241,4 @@ def bit_cross_entropy_loss(
     _checks.same_shape(logits=logits, bits=bits)
     where = _checks.mask("where", where, logits.shape)
     _checks.require_values("bits", values, _checks.BITS, where)
-    return _contract.reduce(_bit_cross_entropy(logits, bits, where), where, weights, reduce_fn)
+    return _reduction.reduce(_bit_cross_entropy(logits, bits, where), where, weights, reduce_fn)

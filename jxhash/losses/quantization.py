@@ -5,15 +5,15 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
-from jxhash.losses import _contract
-from jxhash.losses._contract import ReduceFn
+from jxhash.losses import _reduction
+from jxhash.losses._reduction import ReduceFn
 
 _SMALLEST_MAGNITUDE = 1e-6
 
 
 @jax.jit
 def _quantization(u: jax.Array, codes: jax.Array, where: jax.Array | None) -> jax.Array:
-    u, codes = _contract.keep_rows(u, where), _contract.keep_rows(codes, where)
+    u, codes = _reduction.keep_rows(u, where), _reduction.keep_rows(codes, where)
     return jnp.sum(jnp.square(u - codes), axis=1)
 
 
@@ -52,13 +52,13 @@ def quantization_loss(
     _checks.require_rows(u=u)
     _checks.same_shape(u=u, codes=codes)
     where = _checks.mask("where", where, u.shape[:1])
-    return _contract.reduce(_quantization(u, codes, where), where, weights, reduce_fn)
+    return _reduction.reduce(_quantization(u, codes, where), where, weights, reduce_fn)
 
 
 @jax.jit
 def _log_magnitude(u: jax.Array, where: jax.Array | None) -> jax.Array:
     magnitudes = jnp.maximum(
-        _contract.magnitude(_contract.keep_rows(u, where)), _SMALLEST_MAGNITUDE
+        _reduction.magnitude(_reduction.keep_rows(u, where)), _SMALLEST_MAGNITUDE
     )
     return -jnp.sum(jnp.log(magnitudes), axis=1)
 
@@ -95,12 +95,14 @@ def log_magnitude_loss(
     u = _checks.outputs("u", u)
     _checks.require_rows(u=u)
     where = _checks.mask("where", where, u.shape[:1])
-    return _contract.reduce(_log_magnitude(u, where), where, weights, reduce_fn)
+    return _reduction.reduce(_log_magnitude(u, where), where, weights, reduce_fn)
 
 
 @jax.jit
 def _bit_margin(u: jax.Array, margin: ArrayLike, where: jax.Array | None) -> jax.Array:
-    return jnp.sum(jax.nn.relu(margin - _contract.magnitude(_contract.keep_rows(u, where))), axis=1)
+    return jnp.sum(
+        jax.nn.relu(margin - _reduction.magnitude(_reduction.keep_rows(u, where))), axis=1
+    )
 
 
 def bit_margin_loss(
@@ -139,4 +141,4 @@ def bit_margin_loss(
     u = _checks.outputs("u", u)
     _checks.require_rows(u=u)
     where = _checks.mask("where", where, u.shape[:1])
-    return _contract.reduce(_bit_margin(u, margin, where), where, weights, reduce_fn)
+    return _reduction.reduce(_bit_margin(u, margin, where), where, weights, reduce_fn)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
-from jxhash.losses import _contract, _pairs
-from jxhash.losses._contract import ReduceFn
+from jxhash.losses import _pairs, _reduction
+from jxhash.losses._reduction import ReduceFn
 
 
 @jax.jit
@@ -57,4 +57,4 @@ def trace_loss(
     _checks.same_width(codes_u=u, codes_v=v)
     pairs = _pairs.check_pairs(u, v, similarity, where, None, None)
     _checks.warn_of_agreement(similarity, pairs.where)
-    return _contract.reduce_scalar(_trace(pairs), weights)
+    return _reduction.reduce_scalar(_trace(pairs), weights)

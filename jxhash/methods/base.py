@@ -247,7 +247,7 @@ def require_features(spec: Spec, method: str, *modalities: str) -> None:
     if "text" in modalities and spec.vocabulary_size is not None:
         raise UserError(
             f"{method} reads texts as features, and this data set's are token numbers; choose data "
-            "with bags of words, or make them with jxhash.data.text"
+            "with bags of words, or make them with jxhash.inputs.text"
         )
 
 
@@ -257,7 +257,7 @@ def require_tokens(spec: Spec, method: str) -> int:
         raise UserError(
             f"{method} reads sentences, and this data set's texts are no token numbers; choose "
             "clipart-sentences or clipart-regions, put '-sentences' behind a prepared data set, or "
-            "make them with jxhash.data.text"
+            "make them with jxhash.inputs.text"
         )
     return spec.vocabulary_size
 

@@ -230,5 +230,5 @@ def _require_sequences(spec: Spec) -> None:
         raise UserError(
             "TVDB reads images as [regions, width] and sentences of "
             f"{SENTENCE_LENGTH} tokens, not {image} and {text}; choose clipart-regions, or make "
-            "them with jxhash.data.regions and jxhash.data.text"
+            "them with jxhash.data.pictures.regions and jxhash.inputs.text"
         )

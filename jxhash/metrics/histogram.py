@@ -226,10 +226,10 @@ def _is_on_host(array: Array) -> bool:
 @functools.cache
 def _compiled_count() -> Callable | None:
     try:
-        from jxhash.metrics import compiled
+        from jxhash.metrics import cpu_histogram
     except ImportError:
         return None
-    return compiled.count
+    return cpu_histogram.count
 
 
 def _check_codes(query_codes: Array, database_codes: Array, num_bits: int | None) -> int:

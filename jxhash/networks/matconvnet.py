@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash import mat5
 from jxhash.errors import UserError
+from jxhash.formats import mat_check
 
 # Compressed files may unpack to a thousand times their size.
 MAX_BYTES = 2**31
@@ -57,7 +57,7 @@ def read(path: Path) -> Network:
         if matfile_version(path)[0] == _HDF5_VERSION:
             raise UserError(f"{path} is a MATLAB 7.3 file; save it again with -v7")
         with open(path, "rb") as file:
-            mat5.check(file, _VARIABLES)
+            mat_check.check(file, _VARIABLES)
             found = scipy.io.loadmat(file, simplify_cells=True, variable_names=_VARIABLES)
     except UserError:
         raise

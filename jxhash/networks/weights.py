@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jxhash.errors import UserError
-from jxhash.networks import pth
+from jxhash.formats import pth
 
 
 class Entry(NamedTuple):

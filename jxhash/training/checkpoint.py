@@ -19,8 +19,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
+from jxhash.atomic_files import MENDS, unwritable
 from jxhash.errors import UserError
-from jxhash.files import MENDS, unwritable
 from jxhash.methods.base import HashState
 
 _KEPT = 2

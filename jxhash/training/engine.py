@@ -20,9 +20,9 @@ import numpy as np
 from absl import logging
 
 from jxhash import parallel, signals
+from jxhash.atomic_files import writing
 from jxhash.configuration import Run
 from jxhash.errors import Preempted
-from jxhash.files import writing
 from jxhash.methods.base import Batch, HashState, Method, Spec, Stage, Update
 from jxhash.training import batches, calls, divergence
 from jxhash.training.checkpoint import Checkpoints

@@ -9,8 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from jxhash.atomic_files import parse_json, write_atomically
 from jxhash.errors import UserError
-from jxhash.files import parse_json, write_atomically
 
 FILE = "metrics.jsonl"
 

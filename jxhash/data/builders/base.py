@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from jxhash.data.builders.archive import Fetch, Folder, checked_picture
-from jxhash.data.text import build_vocabulary, words
 from jxhash.errors import UserError
+from jxhash.inputs.text import build_vocabulary, words
 
 # Every config has another of its name and this ending, which leaves damaged pairs out.
 SKIPPING = "-skipping"

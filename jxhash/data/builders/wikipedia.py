@@ -6,8 +6,7 @@ import re
 
 import numpy as np
 
-from jxhash.data import wikipedia
-from jxhash.data.builders import archive, base
+from jxhash.data.builders import archive, base, wikipedia_features
 from jxhash.errors import UserError
 
 # As a public data report gives it; no SHA-256 of the file was found.
@@ -52,15 +51,15 @@ class WikipediaCrossModal(base.PairsBuilder):
     def contents(self, fetch: archive.Fetch, faults: base.Faults) -> base.Contents:
         """Reads the authors' lists, their features and the articles."""
         names = "wikipedia_dataset.zip", "wikipedia_dataset", "wikipedia"
-        folder = archive.around(fetch.download(_URL, *names), wikipedia.FILES[0])
+        folder = archive.around(fetch.download(_URL, *names), wikipedia_features.FILES[0])
         lines = archive.read_lines(folder / "categories.list")
         classes = [line.strip() for line in lines if line.strip()]
-        if not all(map(_NAME.fullmatch, classes)) or len(classes) != wikipedia.NUM_CLASSES:
+        if not all(map(_NAME.fullmatch, classes)) or len(classes) != wikipedia_features.NUM_CLASSES:
             raise UserError(
-                f"{folder / 'categories.list'}: expected {wikipedia.NUM_CLASSES} names of folders, "
-                f"found {len(classes)} lines; it is cut, or another version"
+                f"{folder / 'categories.list'}: expected {wikipedia_features.NUM_CLASSES} names "
+                f"of folders, found {len(classes)} lines; it is cut, or another version"
             )
-        sides = dict(zip(("train", "test"), wikipedia.read_sides(folder), strict=True))
+        sides = dict(zip(("train", "test"), wikipedia_features.read_sides(folder), strict=True))
         texts = {}
         if self.builder_config.pictures:
             texts = _read_texts(folder, sides, faults)
@@ -106,7 +105,7 @@ def _read_texts(
 ) -> dict[str, str]:
     """Id -> the section of an article, without its markup."""
     texts = {}
-    for list_file, side in zip(wikipedia.FILES[1:], sides.values(), strict=True):
+    for list_file, side in zip(wikipedia_features.FILES[1:], sides.values(), strict=True):
         for number, names in enumerate(side["ids"], start=1):
             if not all(_NAME.fullmatch(name) for name in names):
                 raise UserError(f"{folder / list_file}, line {number}: these are no file names")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jxhash.data import decoding, extract, features
+from jxhash.data import extract
+from jxhash.data.pictures import decoding, feature_files
 from jxhash.errors import UserError
 from jxhash.networks import encoders, pretrained
 from jxhash.networks.encoder import Encoder
@@ -62,7 +63,7 @@ def test_writes_ids_features_and_a_card(tmp_path, folder, output):
     printed = extract.run(arguments(tmp_path, folder, output=output))
     assert "8 rows of 4 features" in printed
     assert "1 files do not end like a picture: notes.txt" in printed
-    found = features.read(tmp_path / output)
+    found = feature_files.read(tmp_path / output)
     assert found.ids == IDS
     assert found.features.dtype == np.float32
     np.testing.assert_allclose(found.features, expected(range(8)), atol=1)
@@ -78,7 +79,7 @@ def test_a_list_keeps_its_order(tmp_path, folder):
     listed = folder / "list.txt"
     listed.write_text("more/7.JPG\n\n0.png\n")
     extract.run(arguments(tmp_path, listed))
-    found = features.read(tmp_path / "out.npz")
+    found = feature_files.read(tmp_path / "out.npz")
     assert found.ids == ["more/7.JPG", "0.png"]
     np.testing.assert_allclose(found.features, expected([7, 0]), atol=1)
 
@@ -100,7 +101,7 @@ def test_goes_on_where_it_was_stopped(tmp_path, folder, monkeypatch):
     extract.run(arguments(tmp_path, folder))
     assert calls == ["000000.npz", "000001.npz", "000002.npz", "000002.npz"]
     np.testing.assert_allclose(
-        features.read(tmp_path / "out.npz").features, expected(range(8)), atol=1
+        feature_files.read(tmp_path / "out.npz").features, expected(range(8)), atol=1
     )
     # A finished run says so again, and works nothing out.
     assert "8 rows" in extract.run(arguments(tmp_path, folder))
@@ -109,7 +110,7 @@ def test_goes_on_where_it_was_stopped(tmp_path, folder, monkeypatch):
 
 @pytest.mark.usefixtures("small_network")
 def test_does_not_go_on_with_other_pictures(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(features, "write", None)
+    monkeypatch.setattr(feature_files, "write", None)
     with pytest.raises(TypeError):
         extract.run(arguments(tmp_path, folder))
     Image.new("RGB", (30, 30)).save(folder / "0.png")
@@ -137,7 +138,7 @@ def test_a_damaged_picture_is_named(tmp_path, folder, damage):
         extract.run(arguments(tmp_path, folder))
     printed = extract.run(arguments(tmp_path, folder, "--skip_damaged"))
     assert "1 pictures left out: 4.png" in printed
-    found = features.read(tmp_path / "out.npz")
+    found = feature_files.read(tmp_path / "out.npz")
     assert found.ids == IDS[:4] + IDS[5:]
     np.testing.assert_allclose(found.features, expected([0, 1, 2, 3, 5, 6, 7]), atol=1)
     assert len(found.card["damaged"]) == 1
@@ -217,7 +218,7 @@ def test_takes_features_of_another_model(tmp_path, folder):
     given = [f"--features={own}", f"--pictures={folder}", f"--output={tmp_path / 'out.npy'}"]
     printed = extract.run(extract.parse(given))
     assert "1 rows of the given features belong to no picture" in printed
-    found = features.read(tmp_path / "out.npy")
+    found = feature_files.read(tmp_path / "out.npy")
     assert found.ids == IDS
     np.testing.assert_array_equal(found.features, rows[7::-1].astype(np.float32))
 
@@ -247,28 +248,28 @@ def test_feature_files_are_checked(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, features=np.ones((2, 2)))
     with pytest.raises(UserError, match="no array 'ids', it has features"):
-        features.read(path)
+        feature_files.read(path)
     np.savez(path, ids=np.array([{}, {}]), features=np.ones((2, 2)))
     with pytest.raises(UserError, match=r"a\.npz:ids holds Python objects"):
-        features.read(path)
+        feature_files.read(path)
     whole = write_own(path, ["a"], np.ones((1, 2))).read_bytes()
     for length in range(0, len(whole), 50):
         path.write_bytes(whole[:length])
         with pytest.raises(UserError, match=r"a\.npz"):
-            features.read(path)
+            feature_files.read(path)
     np.savez_compressed(path, ids=np.arange(9000), features=np.zeros((9000, 100)))
     with pytest.raises(UserError, match="more than features ever do"):
-        features.read(path)
+        feature_files.read(path)
     path = tmp_path / "b.npy"
     np.save(path, np.ones((2, 2)))
     with pytest.raises(UserError, match=r"b\.ids\.txt"):
-        features.read(path)
+        feature_files.read(path)
 
 
 def test_what_is_written_must_fit(tmp_path):
     for parts in ([np.ones((1, 2))], [np.ones((2, 3))], [np.ones((2, 2)), np.ones((1, 2))]):
         with pytest.raises(ValueError, match="features"):
-            features.write(tmp_path / "a.npz", ["a", "b"], parts, 2, {})
+            feature_files.write(tmp_path / "a.npz", ["a", "b"], parts, 2, {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -313,7 +314,7 @@ def test_the_command_with_the_installed_weights(tmp_path, folder):
     assert done.returncode == 0, done.stderr
     assert "8 rows of 1280 features" in done.stdout
     assert "encoding" in done.stderr
-    found = features.read(tmp_path / "out.npz")
+    found = feature_files.read(tmp_path / "out.npz")
     assert len(np.unique(found.features, axis=0)) == 8
     assert json.loads(str(np.load(tmp_path / "out.npz")["card"])) == found.card
 

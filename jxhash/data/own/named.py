@@ -9,8 +9,8 @@ import numpy as np
 
 from jxhash import arrays
 from jxhash.arrays import Rows, Stored
-from jxhash.data import tables
 from jxhash.data.ids import require_once
+from jxhash.data.own import tables
 from jxhash.errors import UserError
 
 # What the field calls its arrays, in small letters and without other signs.

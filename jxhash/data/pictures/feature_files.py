@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from jxhash import arrays
+from jxhash.atomic_files import parse_json, read_json, replacing, write_atomically
 from jxhash.data.ids import Matched, match, require_once
 from jxhash.errors import UserError
-from jxhash.files import parse_json, read_json, replacing, write_atomically
 
 SUFFIXES = (".npz", ".npy")
 

@@ -11,9 +11,11 @@ import pytest
 import small
 
 from jxhash import data
-from jxhash.data import embedded, regions, text
 from jxhash.data.dataset import Dataset, both_directions
+from jxhash.data.embedded import embedded_sets
+from jxhash.data.pictures import regions
 from jxhash.errors import UserError
+from jxhash.inputs import text
 from jxhash.methods.base import Batch
 from jxhash.training import batches
 
@@ -81,13 +83,13 @@ def test_clipart_sentences_are_the_words_of_clipart():
 
 
 def _assert_same_words(bags, tokens):
-    assert tokens.shape == (len(bags), embedded.SENTENCE_LENGTH)
+    assert tokens.shape == (len(bags), embedded_sets.SENTENCE_LENGTH)
     for bag, sentence in zip(bags, tokens, strict=True):
         words = sentence[sentence > 0]
         assert not np.any(sentence[len(words) :])
         known = set(np.flatnonzero(bag) + 1)
         assert set(words) <= known
-        if len(words) < embedded.SENTENCE_LENGTH:
+        if len(words) < embedded_sets.SENTENCE_LENGTH:
             assert set(words) == known
 
 

@@ -24,13 +24,14 @@ import numpy as np
 
 from jxhash import arrays
 from jxhash.arrays import Rows
-from jxhash.data import splits, text
-from jxhash.data.collect import Collected, collect, row_numbers, table_of
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
-from jxhash.data.decoding import EncodedPictures, Pictures, damage, said_of
-from jxhash.data.description import FORMS, Description, Words, describe
-from jxhash.data.tables import DAMAGED_PICTURES, Problem, Table
+from jxhash.data.own import splits
+from jxhash.data.own.collect import Collected, collect, row_numbers, table_of
+from jxhash.data.own.description import FORMS, Description, Words, describe
+from jxhash.data.own.tables import DAMAGED_PICTURES, Problem, Table
+from jxhash.data.pictures.decoding import EncodedPictures, Pictures, damage, said_of
 from jxhash.errors import UserError
+from jxhash.inputs import text
 
 _TITLE_LENGTH = 80
 _NO_FEATURES = "pictures, without features"

@@ -20,7 +20,7 @@ from weight_files import (
     write_zip,
 )
 
-from jxhash.networks import pth
+from jxhash.formats import pth
 
 
 @pytest.fixture

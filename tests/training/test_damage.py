@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import small
 
-from jxhash import files, parallel
+from jxhash import atomic_files, parallel
 from jxhash.configuration import read_run
 from jxhash.errors import Preempted, UserError
 from jxhash.evaluation import outcome
@@ -359,7 +359,7 @@ def test_a_disk_that_turns_read_only(disk, uninterrupted):
     mount("-o", "remount,ro", str(disk))
     with pytest.raises(UserError, match=r"disk.* cannot be .*Read-only file system.*writable"):
         train(disk)
-    with pytest.raises(UserError, match="Read-only"), files.locked(disk):
+    with pytest.raises(UserError, match="Read-only"), atomic_files.locked(disk):
         pass
     assert contents_of(disk) == before
     mount("-o", "remount,rw", str(disk))
@@ -368,18 +368,18 @@ def test_a_disk_that_turns_read_only(disk, uninterrupted):
 
 def test_a_file_is_replaced_whole_or_not_at_all(disk):
     file = disk / "report.json"
-    files.write_atomically(file, b"old")
+    atomic_files.write_atomically(file, b"old")
     fill(disk)
-    with pytest.raises(UserError, match=f"{disk} cannot be written"), files.writing(disk):
-        files.write_atomically(file, bytes(100_000))
+    with pytest.raises(UserError, match=f"{disk} cannot be written"), atomic_files.writing(disk):
+        atomic_files.write_atomically(file, bytes(100_000))
     assert file.read_bytes() == b"old"
     assert {path.name for path in disk.iterdir()} == {"report.json", "filler"}
 
 
 def test_errors_of_other_files_are_not_taken_for_those_of_the_folder(tmp_path):
-    with pytest.raises(FileNotFoundError), files.writing(tmp_path / "run"):
+    with pytest.raises(FileNotFoundError), atomic_files.writing(tmp_path / "run"):
         (tmp_path / "data.npz").read_bytes()
-    with pytest.raises(PermissionError), files.writing(tmp_path / "run"):
+    with pytest.raises(PermissionError), atomic_files.writing(tmp_path / "run"):
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "data.npz"))
 
 

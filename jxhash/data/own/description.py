@@ -6,10 +6,10 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jxhash.atomic_files import parse_json
 from jxhash.configuration import unknown_key_message
-from jxhash.data import splits, tables
+from jxhash.data.own import splits, tables
 from jxhash.errors import UserError
-from jxhash.files import parse_json
 
 FILE = "dataset.json"
 

@@ -100,14 +100,14 @@ def test_histogram_counts_each_distance(num_bits, num_classes):
 @pytest.mark.parametrize("graded", [False, True])
 @pytest.mark.parametrize("labels", ["multi-hot", "class ids"])
 def test_compiled_and_jax_forms_agree_beyond_one_block(without_numba, labels, graded):
-    from jxhash.metrics import compiled
+    from jxhash.metrics import cpu_histogram
 
     data = make_data(1, 67, 2 * histograms._DATABASE_BLOCK + 5, 40, 9)
     if labels == "class ids":
         data = (*data[:2], data[2].argmax(1) - 1, data[3].argmax(1) - 1)
     with_jax = metrics.distance_histogram(*data, graded=graded)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(histograms, "_compiled_count", lambda: compiled.count)
+        patch.setattr(histograms, "_compiled_count", lambda: cpu_histogram.count)
         compiled_one = metrics.distance_histogram(*data, graded=graded)
     assert jax.device_count() == 2
     assert_same(with_jax, compiled_one)
@@ -271,7 +271,7 @@ def test_without_numba_installed(tmp_path):
         "assert found.relevant[:, 0].tolist() == [3, 3, 3], found\n"
         "print('counted')"
     )
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=root, check=False
     )
@@ -279,22 +279,22 @@ def test_without_numba_installed(tmp_path):
 
 
 def test_compiles_where_nothing_can_be_cached(monkeypatch):
-    from jxhash.metrics import compiled
+    from jxhash.metrics import cpu_histogram
 
-    njit = compiled.numba.njit
+    njit = cpu_histogram.numba.njit
 
     def without_cache(*, cache=False, **options):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
         return njit(**options)
 
-    monkeypatch.setattr(compiled.numba, "njit", without_cache)
-    assert compiled._compile(lambda x: x + 1)(1) == 2
+    monkeypatch.setattr(cpu_histogram.numba, "njit", without_cache)
+    assert cpu_histogram._compile(lambda x: x + 1)(1) == 2
 
 
 def test_numba_is_imported_only_when_it_counts():
     program = "import sys, jxhash.metrics; print('numba' in sys.modules)"
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=root, check=True
     )

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jxhash import arrays
-from jxhash.data import builders, features, protocols
+from jxhash.atomic_files import read_json, write_atomically
+from jxhash.data import builders, protocols
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
-from jxhash.data.decoding import EncodedPictures, Pictures, in_squares, said_of, some_rows
-from jxhash.data.description import Words
-from jxhash.data.files import as_array
+from jxhash.data.own.description import Words
+from jxhash.data.own.own_files import as_array
+from jxhash.data.pictures import feature_files
+from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares, said_of, some_rows
 from jxhash.errors import UserError
-from jxhash.files import read_json, write_atomically
 
 # What a run needs of all pairs at once, collected at the first use: reading it off the records
 # takes 0.2 ms a pair, every time.
@@ -323,8 +324,8 @@ def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
             f"{path} is missing: make features of the pictures there (docs/data.md), or take the "
             "pictures themselves by '-pixels-224' behind the name of the data"
         )
-    found = features.read(path)
-    rows, _ = features.matched(path, ids, found.ids)
+    found = feature_files.read(path)
+    rows, _ = feature_files.matched(path, ids, found.ids)
     return found.features[rows].astype(np.float32)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import small
 from PIL import Image
-from test_efficientnet_lite import random_variables
+from weight_files import random_variables
 
 from jxhash import configuration, data, methods
 from jxhash.configuration import read_run
 from jxhash.data.dataset import Items, both_directions
-from jxhash.data.decoding import EncodedPictures
+from jxhash.data.pictures.decoding import EncodedPictures
 from jxhash.errors import UserError
 from jxhash.evaluation.encode import encode
 from jxhash.networks import efficientnet_lite, encoders, picture_hash, pretrained

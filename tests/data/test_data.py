@@ -9,9 +9,11 @@ import scipy.io
 import small
 
 from jxhash import data
-from jxhash.data import embedded, text, wikipedia
+from jxhash.data.builders import wikipedia_features
 from jxhash.data.dataset import Dataset
+from jxhash.data.embedded import embedded_sets
 from jxhash.errors import UserError
+from jxhash.inputs import text
 
 # What the file shares is made once.
 pytestmark = pytest.mark.xdist_group("data")
@@ -38,7 +40,7 @@ def test_clipart_splits(clipart):
 
 
 def test_vocabulary_is_of_training_texts_alone(clipart):
-    raw = embedded._read("clipart")
+    raw = embedded_sets._read("clipart")
     train = set(raw.rows({"train"}))
     words = text.build_vocabulary((raw.texts[row] for row in train), 2)
     assert clipart.training["pairs"]["text"].shape[1] == len(words)
@@ -81,11 +83,11 @@ def test_nan_empty_and_uneven_data_are_refused():
 
 
 def test_a_cut_file_of_the_package_is_named(tmp_path, monkeypatch):
-    for path in embedded.FOLDER.iterdir():
+    for path in embedded_sets.FOLDER.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     whole = (tmp_path / "clipart.npz").read_bytes()
     (tmp_path / "clipart.npz").write_bytes(whole[: len(whole) // 2])
-    monkeypatch.setattr(embedded, "FOLDER", tmp_path)
+    monkeypatch.setattr(embedded_sets, "FOLDER", tmp_path)
     with pytest.raises(UserError, match=r"clipart\.npz.*install the package again"):
         data.load("clipart")
     (tmp_path / "emoji.jsonl").unlink()
@@ -97,12 +99,15 @@ def write_wikipedia(folder: pathlib.Path) -> None:
     """A small archive in the layout of the authors'."""
     generator = np.random.default_rng(0)
     arrays = {}
-    for suffix, rows, file in (("tr", 230, wikipedia.FILES[1]), ("te", 20, wikipedia.FILES[2])):
+    for suffix, rows, file in (
+        ("tr", 230, wikipedia_features.FILES[1]),
+        ("te", 20, wikipedia_features.FILES[2]),
+    ):
         arrays[f"I_{suffix}"] = generator.random((rows, 128))
         arrays[f"T_{suffix}"] = generator.random((rows, 10))
         lines = [f"text-{n}\timage-{n}\t{n % 10 + 1}" for n in range(rows)]
         (folder / file).write_text("\n".join(lines) + "\n")
-    scipy.io.savemat(folder / wikipedia.FILES[0], arrays)
+    scipy.io.savemat(folder / wikipedia_features.FILES[0], arrays)
 
 
 def test_wikipedia_is_read_and_standardised(tmp_path):
@@ -128,16 +133,16 @@ def test_wikipedia_mistakes_are_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="JXHASH_DATA_DIR"):
         data.load("wikipedia")
     write_wikipedia(folder)
-    features = folder / wikipedia.FILES[0]
+    features = folder / wikipedia_features.FILES[0]
     whole = features.read_bytes()
     features.write_bytes(whole[:5000])
     with pytest.raises(UserError, match="cannot be read"):
         data.load("wikipedia", tmp_path)
     features.write_bytes(whole)
-    (folder / wikipedia.FILES[1]).write_text("text-1 image-1 11\n")
+    (folder / wikipedia_features.FILES[1]).write_text("text-1 image-1 11\n")
     with pytest.raises(UserError, match="line 1"):
         data.load("wikipedia", tmp_path)
-    (folder / wikipedia.FILES[1]).write_text("text-1 image-1 1\n")
+    (folder / wikipedia_features.FILES[1]).write_text("text-1 image-1 1\n")
     with pytest.raises(UserError, match="do not belong together"):
         data.load("wikipedia", tmp_path)
 

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jxhash import arrays
-from jxhash.data.labels import as_multi_hot, multi_hot
-from jxhash.data.splits import PARTS
+from jxhash.atomic_files import parse_json
+from jxhash.data.own.own_labels import as_multi_hot, multi_hot
+from jxhash.data.own.splits import PARTS
 from jxhash.errors import UserError
-from jxhash.files import parse_json
 
 SUFFIXES = (".csv", ".jsonl")
 

@@ -9,12 +9,10 @@ import numpy as np
 
 from jxhash import arrays
 from jxhash.arrays import Rows, Stored
-from jxhash.data import decoding, tables
-from jxhash.data.decoding import EncodedPictures
-from jxhash.data.description import Description
 from jxhash.data.ids import match
-from jxhash.data.labels import as_multi_hot, multi_hot
-from jxhash.data.named import (
+from jxhash.data.own import tables
+from jxhash.data.own.description import Description
+from jxhash.data.own.named import (
     PARTS,
     WHOLE,
     Fields,
@@ -26,7 +24,10 @@ from jxhash.data.named import (
     in_folder,
     referred,
 )
-from jxhash.data.tables import Problem, Table
+from jxhash.data.own.own_labels import as_multi_hot, multi_hot
+from jxhash.data.own.tables import Problem, Table
+from jxhash.data.pictures import decoding
+from jxhash.data.pictures.decoding import EncodedPictures
 from jxhash.errors import UserError
 
 

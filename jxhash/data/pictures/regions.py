@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from jxhash import arrays
+from jxhash.atomic_files import write_atomically
 from jxhash.data.dataset import content_hash
 from jxhash.errors import UserError
-from jxhash.files import write_atomically
 
 # Beside the picture itself.
 MAX_REGIONS = 8

@@ -19,12 +19,12 @@ import time
 import zipfile
 import zlib
 
+import archives
 import h5py
 import hostile
 import numpy as np
 import pytest
 import scipy.io
-import test_builders as archives
 from hostile import READERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,9 +32,10 @@ from weight_files import dictionary, finished, number, tensor, text, write_legac
 
 import jxhash
 from jxhash import arrays
-from jxhash.data import features, prepared, tables
-from jxhash.data.builders import archive, iapr_tc12, mirflickr25k
+from jxhash.data.builders import archive, iapr_tc12, mirflickr25k, prepared
 from jxhash.data.builders import wikipedia as builder_wikipedia
+from jxhash.data.own import tables
+from jxhash.data.pictures import feature_files
 from jxhash.errors import UserError
 from jxhash.networks import matconvnet, weights
 from jxhash.networks.pictures import open_rgb
@@ -507,7 +508,7 @@ BOMBS = {
     "npy, texts of nothing": ("a.npy", lambda path: path.write_bytes(head_of("<U0", (10**9,))),
                               read_arrays, "hold nothing|is cut"),
     "features": ("a.npz", lambda path: np.savez_compressed(
-        path, ids=np.zeros(10**7, "u1"), features=np.zeros((1, 1))), features.read,
+        path, ids=np.zeros(10**7, "u1"), features=np.zeros((1, 1))), feature_files.read,
         "more than features ever do"),
     "mat, text": ("a.mat", lambda path: path.write_bytes(packed_variable(
         4, (1, 2**28), 4, 512)), read_arrays, "more than texts have"),

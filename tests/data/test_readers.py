@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from PIL import Image
 
-from jxhash import arrays, configuration, data, mat5
-from jxhash.data import files, splits, tables
-from jxhash.data.decoding import EncodedPictures
+from jxhash import arrays, configuration, data
+from jxhash.data.own import own_files, splits, tables
+from jxhash.data.pictures.decoding import EncodedPictures
 from jxhash.errors import Preempted, UserError
 from jxhash.evaluation.encode import encode
+from jxhash.formats import mat_check
 from jxhash.networks import pretrained
 from jxhash.training import batches
 
@@ -348,7 +349,7 @@ def test_pictures_alone_are_read_but_no_method_takes_them(folder):
     before = dataset.card["sha256"]
     (folder / "p" / "im3.png").write_bytes(picture(4))
     assert load(folder).card["sha256"] != before
-    table = files.read_table(folder)
+    table = own_files.read_table(folder)
     assert table.ids == IDS
     assert [path.name for path in table.pictures[:2]] == ["im0.png", "im1.png"]
 
@@ -870,7 +871,7 @@ def test_a_matlab_5_file_that_lies_is_refused_before_scipy_reads_it(compressed, 
     smaller = bytearray(whole)
     smaller[160] = ROWS - 1
     with pytest.raises(ValueError, match=r"3360 bytes of the type 9 are not its 413 numbers"):
-        mat5.check(io.BytesIO(smaller), ["image"])
+        mat_check.check(io.BytesIO(smaller), ["image"])
     refused = 0
     for place in [144, 145, 160, 164, *range(184, 190), *RANDOM.integers(200, len(whole), 300)]:
         damaged = bytearray(whole)

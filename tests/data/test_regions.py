@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from jxhash.data import regions
+from jxhash.data.pictures import regions
 from jxhash.errors import UserError
 
 

@@ -11,7 +11,7 @@ import small
 
 from jxhash import codes, evaluate
 from jxhash.errors import UserError
-from jxhash.evaluation import files, measure, outcome, retrieval
+from jxhash.evaluation import code_files, measure, outcome, retrieval
 from jxhash.methods.base import hamming_distances
 
 
@@ -97,7 +97,7 @@ def test_bits_in_blocks_are_those_of_all_rows(num_bits, monkeypatch):
     database = codes.sign(common + generator.normal(size=(300, num_bits)))
     database[:100], database[:, 0] = database[100:200], 1
     labels = np.ones(300, int), np.ones(300, int)
-    found = files.found("query to database", files.Search(database, database, *labels))
+    found = code_files.found("query to database", code_files.Search(database, database, *labels))
     (statistics,) = measure.bit_statistics({"query to database": found}).values()
     np.testing.assert_allclose(statistics["mean"], database.mean(axis=0))
     assert statistics["constant"] == 1
@@ -123,6 +123,6 @@ def test_a_large_database_takes_little_memory():
     arrays |= {"query_labels": ids[:2], "database_labels": ids}
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     before = kilobytes("VmRSS")
-    found = files.found("query to database", files.search_of(arrays))
+    found = code_files.found("query to database", code_files.search_of(arrays))
     measure.bit_statistics({"query to database": found})
     assert kilobytes("VmHWM") - before < 150_000

@@ -5,8 +5,6 @@ import dataclasses
 import functools
 import hashlib
 import http.server
-import io
-import json
 import os
 import pathlib
 import shutil
@@ -17,13 +15,34 @@ import threading
 import zipfile
 
 import numpy as np
-import PIL.Image
 import pytest
 import scipy.io
-import tensorflow_datasets as tfds
+from archives import (
+    CAPTIONS,
+    COCO,
+    FLICKR,
+    IAPR,
+    MIR,
+    NUS,
+    NUS_FILES,
+    PASCAL,
+    WIKI,
+    build,
+    coco_parts,
+    picture,
+    write,
+    write_coco,
+    write_flickr,
+    write_iapr,
+    write_mirflickr,
+    write_nuswide,
+    write_pascal,
+    write_wikipedia,
+    zip_folder,
+)
 
 from jxhash import data
-from jxhash.data import builders, prepared, protocols
+from jxhash.data import builders, protocols
 from jxhash.data.builders import archive as archives
 from jxhash.data.builders import (
     base,
@@ -33,70 +52,17 @@ from jxhash.data.builders import (
     mscoco2014,
     nuswide,
     pascal_sentence,
+    prepared,
     wikipedia,
 )
-from jxhash.data.decoding import EncodedPictures
+from jxhash.data.pictures.decoding import EncodedPictures
 from jxhash.errors import UserError
 from jxhash.networks import pretrained
 
 DATA_DIR = os.environ.get("JXHASH_DATA_DIR")
 
 
-@functools.cache
-def picture(number, kind="JPEG"):
-    pixels = np.random.default_rng(number).integers(0, 256, (12, 16, 3), np.uint8)
-    file = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(file, kind)
-    return file.getvalue()
-
-
-def write(folder, files):
-    """Writes files by path: text as UTF-8, bytes as they are."""
-    for path, content in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        content = content if isinstance(content, bytes) else content.encode()
-        (folder / path).write_bytes(content)
-
-
-def zip_folder(folder, file, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(file, "w", compression) as archive:
-        for path in sorted(folder.rglob("*")):
-            archive.write(path, path.relative_to(folder.parent))
-    shutil.rmtree(folder)
-
-
-def build(builder_class, config, tmp_path, manual="manual"):
-    builder = builder_class(config=config, data_dir=tmp_path / "prepared")
-    options = tfds.download.DownloadConfig(manual_dir=tmp_path / manual, try_download_gcs=False)
-    builder.download_and_prepare(download_config=options)
-    return prepared.open_pairs(builder.data_path)
-
-
 # MIRFLICKR-25K: eight pictures; a tag is a word on two of them.
-
-MIR_TAGS = {
-    1: "sea\nsky\n",
-    2: "sky\r\nzürich\r\n",
-    3: "sea\n",
-    4: "rare\n",
-    5: "",
-    6: "zürich\nsky\n",
-    7: "sky\n",
-    8: "sea\nonly\n\nonly\n",
-}
-MIR_LABELS = {"sky": [1, 2, 4], "sea": [1, 3, 5], "night": [6, 8]}  # 7 has none
-MIR = mirflickr25k.Config(name="small", num_pictures=8, min_pictures=2)
-
-
-def write_mirflickr(manual):
-    files = {f"mirflickr/im{n}.jpg": picture(n) for n in MIR_TAGS}
-    files |= {f"mirflickr/meta/tags/tags{n}.txt": tags for n, tags in MIR_TAGS.items()}
-    for name in mirflickr25k.LABELS:
-        lines = "".join(f"{number}\n" for number in MIR_LABELS.get(name, []))
-        files[f"mirflickr25k_annotations_v080/{name}.txt"] = lines
-    files["mirflickr25k_annotations_v080/sky_r1.txt"] = "7\n"
-    files["mirflickr25k_annotations_v080/README.txt"] = "labels"
-    write(manual, files)
 
 
 def ids(*numbers):
@@ -286,33 +252,6 @@ def test_dead_addresses_are_named(tmp_path, monkeypatch):
 
 # NUS-WIDE: six pictures, four concepts of which two are kept, three tags.
 
-NUS = nuswide.Config(name="small", num_concepts=2, num_pictures=6, num_tags=3)
-NUS_FILES = [f"actor\\000{n}_90{n}.jpg" for n in range(6)]
-
-
-def write_nuswide(manual):
-    concepts = {
-        "airport": [0, 0, 0, 0, 0, 1],
-        "clouds": [1, 1, 0, 0, 1, 0],
-        "grass": [0, 0, 0, 1, 0, 0],
-        "sky": [1, 0, 1, 0, 0, 1],
-    }
-    tags = ["sun red", "red", "", "tree", "näive sun", "sun tree"]
-    bags = ["1\t0\t1", "0\t0\t1", "0\t0\t0", "0\t1\t0", "1\t0\t0", "1\t1\t0"]
-    files = {
-        "ConceptsList/Concepts81.txt": "".join(f"{name}\n" for name in concepts),
-        "ImageList/Imagelist.txt": "".join(f"{file} \r\n" for file in NUS_FILES),
-        "NUS_WID_Tags/TagList1k.txt": "sun\ntree\nred\n",
-        "NUS_WID_Tags/AllTags1k.txt": "".join(f"{bag}\t\n" for bag in bags),
-        "NUS_WID_Tags/All_Tags.txt": "".join(f"90{n}      {t} \n" for n, t in enumerate(tags)),
-    }
-    for name, marks in concepts.items():
-        lines = "".join(f"{mark}\n" for mark in marks)
-        files[f"Groundtruth/AllLabels/Labels_{name}.txt"] = lines
-    for number, file in enumerate(NUS_FILES):
-        files["Flickr/" + file.replace("\\", "/")] = picture(number, "PNG")
-    write(manual, files)
-
 
 def test_nuswide_is_built(tmp_path):
     write_nuswide(tmp_path / "manual")
@@ -392,39 +331,6 @@ def test_nuswide_says_how_to_get_its_pictures(tmp_path):
 
 # MS COCO: two pictures for training, two for validation, one of which shows no object.
 
-COCO = mscoco2014.Config(name="small", num_words=4)
-
-
-def coco_parts():
-    parts = {}
-    for part, numbers in (("train2014", (30, 9)), ("val2014", (42, 11))):
-        images = [{"id": n, "file_name": f"COCO_{part}_{n:012}.jpg", "height": 12} for n in numbers]
-        captions = [
-            {"id": 100 * n + k, "image_id": n, "caption": f"A dog,\n\nnumber {n} "}
-            for k in range(2)
-            for n in numbers
-        ]
-        outline = [[float(value) for value in range(20)]]
-        objects = [
-            {"id": n, "image_id": n, "category_id": 90 - n, "segmentation": outline, "bbox": [1.5]}
-            for n in numbers
-            if n != 11
-        ]
-        categories = [{"id": i, "name": f"thing {i}"} for i in (81, 60, 48)]
-        parts[part] = (
-            {"info": {}, "images": images, "annotations": objects, "categories": categories},
-            {"info": {}, "images": images, "annotations": captions},
-        )
-    return parts
-
-
-def write_coco(manual, parts):
-    for part, (instances, captions) in parts.items():
-        files = {f"{part}/COCO_{part}_{n:012}.jpg": picture(n) for n in (9, 30, 11, 42)}
-        files[f"annotations/instances_{part}.json"] = json.dumps(instances)
-        files[f"annotations/captions_{part}.json"] = json.dumps(captions)
-        write(manual, files)
-
 
 def test_coco_is_built(tmp_path):
     write_coco(tmp_path / "manual", coco_parts())
@@ -484,32 +390,6 @@ def test_wrong_coco_is_named(tmp_path, how, message):
 
 
 # IAPR TC-12: four pictures in two folders.
-
-IAPR = iapr_tc12.Config(name="small", num_pictures=4, num_labels=3, num_words=3)
-IAPR_TEXTS = {
-    25: "a café in the\n park;",
-    26: "a park &amp; trees",
-    1025: "a tree",
-    1026: "the trees in a park",
-}
-
-
-def write_iapr(manual):
-    files = {
-        "benchmark/wlist.txt": "1\tcafe\n7\ttree\n9\tunused\n12\tpark\n",
-        "benchmark/saiapr_tc-12/00/labels.txt": "25\t1\t1\n25\t2\t12\n26\t1\t7\n26\t2\t7\n",
-        "benchmark/saiapr_tc-12/01/labels.txt": "1025 1 7\n1026 1 7\n1026 2 12\n",
-    }
-    for number, text in IAPR_TEXTS.items():
-        folder = f"{number // 1000:02}"
-        files[f"iaprtc12/images/{folder}/{number}.jpg"] = picture(number)
-        annotation = (
-            f"<DOC>\n<DOCNO>annotations/{folder}/{number}.eng</DOCNO>\n<TITLE>x</TITLE>\n"
-            f"<DESCRIPTION>{text}</DESCRIPTION>\n<NOTES></NOTES>\n</DOC>\n"
-        )
-        path = f"iaprtc12/annotations_complete_eng/{folder}/{number}.eng"
-        files[path] = annotation.encode("latin-1")
-    write(manual, files)
 
 
 def test_iapr_is_built(tmp_path):
@@ -600,29 +480,6 @@ def test_wrong_iapr_is_named(tmp_path, file, content, message):
 
 # Wikipedia: three training pairs and two to test.
 
-WIKI = wikipedia.Config(name="small", num_words=3)
-CLASSES = [f"class{n}" for n in range(1, 11)]
-
-
-def write_wikipedia(manual):
-    generator = np.random.default_rng(0)
-    files = {"wikipedia_dataset/categories.list": "\n".join(CLASSES) + "\n"}
-    arrays = {}
-    for suffix, name, numbers in (("tr", "train", (1, 2, 3)), ("te", "test", (4, 5))):
-        arrays[f"I_{suffix}"] = generator.random((len(numbers), 128))
-        arrays[f"T_{suffix}"] = generator.random((len(numbers), 10))
-        rows = "".join(f"text-{n}\timage{n}\t{n}\n" for n in numbers)
-        files[f"wikipedia_dataset/{name}set_txt_img_cat.list"] = rows
-        for n in numbers:
-            files[f"wikipedia_dataset/images/{CLASSES[n - 1]}/image{n}.jpg"] = picture(n)
-            files[f"wikipedia_dataset/texts/text-{n}.xml"] = (
-                f"<?xml version='1.0'?>\n<article><title>T</title><text>The battle\n of "
-                f"<i>{n}</i> &amp; more{' aa ab ac' * (name == 'test')}</text></article>"
-            )
-    write(manual, files)
-    scipy.io.savemat(manual / "wikipedia_dataset/raw_features.mat", arrays)
-    return arrays
-
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_wikipedia_is_built(tmp_path, zipped):
@@ -700,23 +557,6 @@ def test_a_damaged_list_in_a_zip_file_is_named(tmp_path):
 
 # Pascal Sentences: the page.
 
-PASCAL = pascal_sentence.Config(
-    name="small", num_pictures=3, num_classes=2, num_sentences=2, num_words=2
-)
-
-
-def write_pascal(manual):
-    rows = []
-    for n, folder in ((8, "dog"), (3, "boat"), (5, "dog")):
-        rows.append(
-            f'<tr><td><img src="{folder}/2008_{n}.jpg"></td>\n<td><table>\n'
-            f"<tr><td> A <b>{folder}</b>\n of {n} &amp; more. </td></tr>\n"
-            "<tr><td>Nothing here</td></tr>\n</table></td></tr>\n"
-        )
-        write(manual, {f"pascal-sentences/{folder}/2008_{n}.jpg": picture(n)})
-    page = f"<html><head><title>Sentences</title></head><body><table>{''.join(rows)}</table>"
-    write(manual, {"pascal-sentences/index.html": page})
-
 
 def test_pascal_is_built(tmp_path):
     write_pascal(tmp_path / "manual")
@@ -745,14 +585,6 @@ def test_wrong_pascal_is_named(tmp_path, old, new, message):
 
 
 # Flickr30k: captions in any order.
-
-FLICKR = flickr30k.Config(name="small", num_pictures=2, num_captions=2, num_words=3)
-CAPTIONS = "77.jpg#1\tA dog .\n77.jpg#0\tDog runs .\n5.jpg#0\tTwo men .\n5.jpg#1\tMen in a park .\n"
-
-
-def write_flickr(manual, captions=CAPTIONS):
-    write(manual, {f"flickr30k-images/{n}.jpg": picture(n) for n in (5, 77)})
-    write(manual, {"flickr30k/results_20130124.token": captions})
 
 
 def test_flickr30k_is_built_without_labels(tmp_path):
@@ -949,7 +781,7 @@ def test_names_that_cannot_be_loaded(tmp_path, monkeypatch):
 
 def test_the_library_imports_no_builder():
     code = (
-        "import sys, jxhash.data, jxhash.data.builders, jxhash.data.prepared; "
+        "import sys, jxhash.data, jxhash.data.builders, jxhash.data.builders.prepared; "
         "print([name for name in ('tensorflow_datasets', 'tensorflow') if name in sys.modules])"
     )
     result = subprocess.run(

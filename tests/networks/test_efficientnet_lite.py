@@ -9,9 +9,11 @@ import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
+from weight_files import random_variables
 
+from jxhash.formats import pth
 from jxhash.networks import efficientnet_lite as network
-from jxhash.networks import pretrained, pth
+from jxhash.networks import pretrained
 
 # What the file shares is made once.
 pytestmark = pytest.mark.xdist_group("efficientnet_lite")
@@ -100,23 +102,6 @@ def oracle_network(x, variables):
 
 
 # --- variables that no layer leaves as they are ---------------------------------------------------
-
-
-def random_variables(module, shape, seed=0):
-    """Random numbers in the shapes of `init`, which itself would compile for a minute."""
-    shapes = jax.eval_shape(module.init, jax.random.key(seed), np.zeros(shape, np.float32))
-    rng = np.random.default_rng(seed)
-
-    def drawn(path, leaf):
-        name = path[-1].key
-        if name in ("scale", "var"):
-            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
-        if name in ("bias", "mean"):
-            return rng.normal(0.0, 0.3, leaf.shape).astype(np.float32)
-        fan_in = np.prod(leaf.shape[:-1])
-        return rng.normal(0.0, fan_in**-0.5, leaf.shape).astype(np.float32)
-
-    return jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
 def as_float64(tree):

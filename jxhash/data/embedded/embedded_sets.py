@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash.data import regions
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
-from jxhash.data.decoding import EncodedPictures, in_squares, some_rows
-from jxhash.data.text import bags_of_words, build_vocabulary, token_numbers
+from jxhash.data.pictures import regions
+from jxhash.data.pictures.decoding import EncodedPictures, in_squares, some_rows
 from jxhash.errors import UserError
+from jxhash.inputs.text import bags_of_words, build_vocabulary, token_numbers
 
-FOLDER = pathlib.Path(__file__).resolve().parent / "embedded"
+FOLDER = pathlib.Path(__file__).resolve().parent
 
 # A word of a single text tells a network nothing about others.
 _MIN_TEXTS = 2

@@ -1,0 +1,1 @@
+"""Pictures and their feature files: decoding, regions, storage."""

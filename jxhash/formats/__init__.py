@@ -1,0 +1,1 @@
+"""Reads the files that people have; nothing in them is trusted or executed."""

@@ -1,0 +1,1 @@
+"""From raw texts and pictures to what a network reads."""
