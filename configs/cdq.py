@@ -10,7 +10,7 @@ codes .31 / .70).
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import adam, mlps, run_config
 
 # Chosen on the validation split of clip art. The authors' code: sgd with momentum .9, .002 for
 # images and .2 for text, halved every 15 epochs, 30 epochs, dropout .5, width 128, lambda .003,
@@ -18,44 +18,24 @@ from jxhash.configuration import run_config
 CLIPART = {
     "first_epochs": 5,
     "epochs": 40,
-    "image_hidden": (1024,),
-    "text_hidden": (1024,),
-    "image_dropout": 0.5,
-    "text_dropout": 0.5,
+    "layers": mlps((1024,), dropout=0.5),
     "width": 128,
     "codewords": 256,
     "icm_sweeps": 1,
     "scale": 0.2,
     "quantization_weight": 3e-3,
-    "optimizer": {
-        "name": "adam",
-        "learning_rate": 1e-3,
-        "final_learning_rate": 1e-4,
-        "decay": "geometric",
-        "momentum": 0.0,
-        "weight_decay": 1e-4,
-    },
+    "optimizer": adam(1e-3, 1e-4, weight_decay=1e-4),
 }
 
 # Chosen on 200 held-out training rows (the data set "wikipedia-held-out").
 WIKIPEDIA = {
     **CLIPART,
-    "image_hidden": (512, 512),
-    "text_hidden": (512, 512),
-    "image_dropout": 0.0,
-    "text_dropout": 0.0,
+    "layers": mlps((512, 512), dropout=0.0),
     "optimizer": {**CLIPART["optimizer"], "weight_decay": 3e-4},
 }
 
 
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for a data set.
-
-    Args:
-      data: "clipart", "wikipedia" or "wikipedia-held-out".
-
-    Returns:
-      A config of which every value can be changed on the command line.
-    """
+    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
     settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
     return run_config(method="cdq", data=data, bits=32, validate_every=5, cdq=ConfigDict(settings))

@@ -16,56 +16,31 @@ bits, apart, so that a lookup within radius 2 finds nothing, and Q is 0.
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import adam, mlps, run_config
 
 # Chosen on the validation split of clip art. We know no values by the authors; a public port has
 # delta 0.8 and lambda 0.01.
 CLIPART = {
     "epochs": 120,
-    "image_hidden": (1024,),
-    "text_hidden": (1024,),
-    "image_dropout": 0.5,
-    "text_dropout": 0.5,
+    "layers": mlps((1024,), dropout=0.5),
     "margin": 0.5,  # delta
     "similar_weight": 5.0,  # the paper: 1
     "quantization_weight": 0.01,  # lambda
-    "optimizer": {
-        "name": "adam",
-        "learning_rate": 3e-3,
-        "final_learning_rate": 3e-4,
-        "decay": "geometric",
-        "momentum": 0.0,
-        "weight_decay": 1e-5,
-    },
+    "optimizer": adam(3e-3, 3e-4, weight_decay=1e-5),
 }
 
 # Chosen on 200 held-out training rows (the data set "wikipedia-held-out").
 WIKIPEDIA = {
     **CLIPART,
     "epochs": 150,
-    "image_hidden": (512, 512),
-    "text_hidden": (512, 512),
-    "image_dropout": 0.0,
-    "text_dropout": 0.0,
+    "layers": mlps((512, 512), dropout=0.0),
     "similar_weight": 2.0,
-    "optimizer": {
-        **CLIPART["optimizer"],
-        "learning_rate": 1e-3,
-        "final_learning_rate": 1e-4,
-        "weight_decay": 3e-4,
-    },
+    "optimizer": adam(1e-3, 1e-4, weight_decay=3e-4),
 }
 
 
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for a data set.
-
-    Args:
-      data: "clipart", "wikipedia" or "wikipedia-held-out".
-
-    Returns:
-      A config of which every value can be changed on the command line.
-    """
+    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
     # All pairs of a batch are compared, so that a larger one says more.
     settings, batch_size = (WIKIPEDIA, 128) if data.startswith("wikipedia") else (CLIPART, 256)
     return run_config(

@@ -13,50 +13,30 @@ before the classes part (validation MAP .16 to .33); with 0.01 or less they do n
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import adam, mlps, run_config
 
 # Chosen on the validation split of clip art. We know no values by the authors; a public port has
 # gamma 2, no prior, and a beta of 0.5 for another distance.
 CLIPART = {
     "epochs": 80,
-    "image_hidden": (1024,),
-    "text_hidden": (1024,),
-    "image_dropout": 0.5,
-    "text_dropout": 0.5,
+    "layers": mlps((1024,), dropout=0.5),
     "beta": 0.1,
     "focusing": 2.0,  # gamma
     "quantization_weight": 3e-3,  # lambda
-    "optimizer": {
-        "name": "adam",
-        "learning_rate": 1e-3,
-        "final_learning_rate": 1e-4,
-        "decay": "geometric",
-        "momentum": 0.0,
-        "weight_decay": 1e-4,
-    },
+    "optimizer": adam(1e-3, 1e-4, weight_decay=1e-4),
 }
 
 # Chosen on 200 held-out training rows (the data set "wikipedia-held-out").
 WIKIPEDIA = {
     **CLIPART,
     "epochs": 120,
-    "image_hidden": (512, 512),
-    "text_hidden": (512, 512),
-    "image_dropout": 0.0,
-    "text_dropout": 0.0,
+    "layers": mlps((512, 512), dropout=0.0),
     "optimizer": {**CLIPART["optimizer"], "weight_decay": 2e-3},
 }
 
 
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for a data set.
-
-    Args:
-      data: "clipart", "wikipedia" or "wikipedia-held-out".
-
-    Returns:
-      A config of which every value can be changed on the command line.
-    """
+    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
     settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
     return run_config(
         method="cmhh", data=data, bits=32, validate_every=10, cmhh=ConfigDict(settings)

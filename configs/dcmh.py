@@ -4,7 +4,7 @@ python -m jxhash.main --config=configs/dcmh.py             # clip art, comes wit
 python -m jxhash.main --config=configs/dcmh.py:wikipedia   # needs its archive, see --data_dir
 python -m jxhash.main --config=configs/dcmh.py:clipart-pixels   # Lite0 trained from pixels
 python -m jxhash.main --config=configs/dcmh.py:clipart-pixels-224 \
-    --config.dcmh.image_network=cnn-f --config.dcmh.image_weights=imagenet-vgg-f.mat
+    --config.dcmh.image.name=cnn-f --config.dcmh.image.weights=imagenet-vgg-f.mat
 python -m jxhash.main --config=configs/dcmh.py:photographs-pixels-224   # a folder with a table
 
 To expect at 32 bits (image to text / text to image, mean of 3 seeds, database encoded): clip art
@@ -15,54 +15,50 @@ import re
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import adam, run_config
 
 # Chosen on the validation split of clip art. The paper's own schedule (sgd, 10^-1.5 falling to
 # 10^-6 over 500 epochs, both weights 1, no dropout) is for CNN-F trained end to end.
 CLIPART = {
     "epochs": 120,
-    "image_network": "mlp",
-    "image_weights": "",
-    "image_reach": 0,
-    "image_pace": 1.0,
-    "image_hidden": (1024,),
-    "text_hidden": (1024,),
-    "image_dropout": 0.5,
-    "text_dropout": 0.5,
-    "hash_init": 0.05,  # the paper's code: 0.01
+    "image": {
+        "name": "mlp",
+        "hidden": (1024,),
+        "dropout": 0.5,
+        "hash_init": 0.05,  # the paper's code: 0.01
+        "weights": "",
+        "augment_pixels": 0,
+        "pretrained_rate": 1.0,
+    },
+    "text": {"hidden": (1024,), "dropout": 0.5, "hash_init": 0.05},
     "quantization_weight": 30.0,  # gamma; the paper: 1
     "balance_weight": 1e-3,  # eta; the paper: 1
-    "optimizer": {
-        "name": "adam",
-        "learning_rate": 1e-3,
-        "final_learning_rate": 1e-4,
-        "decay": "geometric",
-        "momentum": 0.0,
-        "weight_decay": 1e-4,
-    },
+    "optimizer": adam(1e-3, 1e-4, weight_decay=1e-4),
 }
 
 # Chosen on 200 held-out training rows (the data set "wikipedia-held-out").
 WIKIPEDIA = {
     **CLIPART,
     "epochs": 300,
-    "image_hidden": (512, 512),
-    "text_hidden": (512, 512),
-    "image_dropout": 0.0,
-    "text_dropout": 0.0,
+    "image": {**CLIPART["image"], "hidden": (512, 512), "dropout": 0.0},
+    "text": {**CLIPART["text"], "hidden": (512, 512), "dropout": 0.0},
     "quantization_weight": 3.0,
     "optimizer": {**CLIPART["optimizer"], "weight_decay": 3e-4},
 }
 
-# From pixels, chosen on the validation split of clip art at 64 x 64: of the paces .2, .03, .01 and
+# From pixels, chosen on the validation split of clip art at 64 x 64: of the rates .2, .03, .01 and
 # .003 the last was best by far. So few pictures soon spoil pretrained weights that move fast.
 PIXELS = {
     **CLIPART,
     "epochs": 25,
-    "image_network": "lite0",
-    "image_reach": 3,
-    "image_pace": 0.003,
-    "hash_init": 0.01,
+    "image": {
+        **CLIPART["image"],
+        "name": "lite0",
+        "hash_init": 0.01,
+        "augment_pixels": 3,
+        "pretrained_rate": 0.003,
+    },
+    "text": {**CLIPART["text"], "hash_init": 0.01},
     "quantization_weight": 3.0,
 }
 

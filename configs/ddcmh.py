@@ -11,16 +11,9 @@ heart (dropout of inputs) helps unseen queries, and costs text to image its enco
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import adam, run_config
 
-ADAM = {
-    "name": "adam",
-    "learning_rate": 1e-3,
-    "final_learning_rate": 1e-4,
-    "decay": "geometric",
-    "momentum": 0.0,
-    "weight_decay": 1e-4,
-}
+ADAM = adam(1e-3, 1e-4, weight_decay=1e-4)
 
 # Chosen on the validation split of clip art. The paper's networks are AlexNet and three fully
 # connected layers; its schedule is not known to us.
@@ -29,11 +22,10 @@ CLIPART = {
     "reencoded_share": 0.0,
     "image_epochs": 60,
     "text_epochs": 60,
-    "image_hidden": (1024,),
-    "text_hidden": (1024,),
-    "image_input_dropout": 0.0,
-    "image_dropout": 0.5,
-    "text_dropout": 0.5,
+    "layers": {
+        "image": {"hidden": (1024,), "dropout": 0.5, "input_dropout": 0.0},
+        "text": {"hidden": (1024,), "dropout": 0.5},
+    },
     "image_optimizer": {**ADAM},
     "text_optimizer": {**ADAM},
 }
@@ -46,24 +38,17 @@ WIKIPEDIA = {
     "reencoded_share": 0.25,
     "image_epochs": 100,
     "text_epochs": 75,
-    "image_hidden": (2048,),
-    "text_hidden": (512, 512),
-    "image_input_dropout": 0.4,
-    "text_dropout": 0.2,
+    "layers": {
+        "image": {"hidden": (2048,), "dropout": 0.5, "input_dropout": 0.4},
+        "text": {"hidden": (512, 512), "dropout": 0.2},
+    },
     "image_optimizer": {**ADAM, "weight_decay": 3e-4},
     "text_optimizer": {**ADAM, "weight_decay": 0.0},
 }
 
 
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for a data set.
-
-    Args:
-      data: "clipart", "wikipedia" or "wikipedia-held-out".
-
-    Returns:
-      A config of which every value can be changed on the command line.
-    """
+    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
     settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
     return run_config(
         method="ddcmh", data=data, bits=32, validate_every=10, ddcmh=ConfigDict(settings)

@@ -8,18 +8,11 @@ It reads the first 12 known words of a text, where methods on bags of words see 
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import adam, run_config
 
 
 def get_config(data: str = "clipart-sentences") -> ConfigDict:
-    """The config for a data set with sentences.
-
-    Args:
-      data: "clipart-sentences".
-
-    Returns:
-      A config of which every value can be changed on the command line.
-    """
+    """The config for "clipart-sentences"."""
     return run_config(
         method="dvsh",
         data=data,
@@ -28,24 +21,16 @@ def get_config(data: str = "clipart-sentences") -> ConfigDict:
         dvsh=ConfigDict(
             {
                 "epochs": 40,
-                "image_hidden": (1024,),
+                "image": {"hidden": (1024,), "dropout": 0.3},
                 "text_embedding": 128,
                 "text_width": 128,
-                "image_dropout": 0.3,
                 "text_dropout": 0.5,
                 "similarity_margin": 0.2,  # mu_c; the paper: 0.5
                 "bit_margin": 0.5,  # mu_b, the paper
                 "similar_weight": 6.0,
                 "quantization_weight": 0.01,  # lambda
                 "hashing_weight": 0.01,  # beta
-                "optimizer": {
-                    "name": "adam",
-                    "learning_rate": 3e-3,
-                    "final_learning_rate": 1e-4,
-                    "decay": "geometric",
-                    "momentum": 0.0,
-                    "weight_decay": 1e-5,
-                },
+                "optimizer": adam(3e-3, 1e-4, weight_decay=1e-5),
             }
         ),
     )

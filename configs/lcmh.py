@@ -25,14 +25,7 @@ WIKIPEDIA = {**CLIPART}
 
 
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for a data set.
-
-    Args:
-      data: "clipart", "wikipedia" or "wikipedia-held-out".
-
-    Returns:
-      A config of which every value can be changed on the command line.
-    """
+    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
     settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
     return run_config(
         method="lcmh", data=data, bits=32, validate_every=1, lcmh=ConfigDict(settings)

@@ -14,40 +14,25 @@ and validation MAP is .65 / .80, with a weight of 0.3 it is .70 / .87.
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import adam, mlps, run_config
 
 # Chosen on the validation split of clip art. We know no values of the paper but the three layers
 # of its text network; a public port has lambda 1 and gamma 1 over 500 epochs of sgd.
 CLIPART = {
     "epochs": 120,
-    "image_hidden": (1024,),
-    "text_hidden": (1024,),
-    "image_dropout": 0.5,
-    "text_dropout": 0.5,
-    "hash_init": 0.05,
+    "layers": mlps((1024,), dropout=0.5, hash_init=0.05),
     "intra_weight": 0.3,  # the paper: 1
     "decorrelation_weight": 1e-3,  # lambda
     "quantization_weight": 30.0,  # gamma
     "balance_weight": 1e-3,  # gamma in the paper
-    "optimizer": {
-        "name": "adam",
-        "learning_rate": 2e-3,
-        "final_learning_rate": 1e-4,
-        "decay": "geometric",
-        "momentum": 0.0,
-        "weight_decay": 1e-4,
-    },
+    "optimizer": adam(2e-3, 1e-4, weight_decay=1e-4),
 }
 
 # Chosen on 200 held-out training rows (the data set "wikipedia-held-out").
 WIKIPEDIA = {
     **CLIPART,
     "epochs": 200,
-    "image_hidden": (512, 512),
-    "text_hidden": (512, 512),
-    "image_dropout": 0.0,
-    "text_dropout": 0.0,
-    "hash_init": 0.2,
+    "layers": mlps((512, 512), dropout=0.0, hash_init=0.2),
     "intra_weight": 0.1,
     "quantization_weight": 3.0,
     "optimizer": {**CLIPART["optimizer"], "learning_rate": 1e-3, "weight_decay": 3e-4},
@@ -55,14 +40,7 @@ WIKIPEDIA = {
 
 
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for a data set.
-
-    Args:
-      data: "clipart", "wikipedia" or "wikipedia-held-out".
-
-    Returns:
-      A config of which every value can be changed on the command line.
-    """
+    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
     settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
     return run_config(
         method="prdh", data=data, bits=32, validate_every=10, prdh=ConfigDict(settings)

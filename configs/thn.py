@@ -10,18 +10,11 @@ the schedule: all are ours, chosen on held-out clip art.
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import adam, mlps, run_config
 
 
 def get_config(data: str = "clipart-emoji") -> ConfigDict:
-    """The config for a data set with unpaired domains.
-
-    Args:
-      data: "clipart-emoji".
-
-    Returns:
-      A config of which every value can be changed on the command line.
-    """
+    """The config for "clipart-emoji"."""
     return run_config(
         method="thn",
         data=data,
@@ -30,20 +23,10 @@ def get_config(data: str = "clipart-emoji") -> ConfigDict:
         thn=ConfigDict(
             {
                 "epochs": 120,
-                "image_hidden": (512,),
-                "text_hidden": (512,),
-                "image_dropout": 0.5,
-                "text_dropout": 0.5,
+                "layers": mlps((512,), dropout=0.5),
                 "quantization_weight": 1e-4,
                 "mmd_weight": 0.3,
-                "optimizer": {
-                    "name": "adam",
-                    "learning_rate": 3e-3,
-                    "final_learning_rate": 3e-4,
-                    "decay": "geometric",
-                    "momentum": 0.0,
-                    "weight_decay": 0.0,
-                },
+                "optimizer": adam(3e-3, 3e-4, weight_decay=0.0),
             }
         ),
     )

@@ -10,18 +10,11 @@ methods on bags of words see all of them.
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import adam, run_config
 
 
 def get_config(data: str = "clipart-regions") -> ConfigDict:
-    """The config for a data set with regions and sentences.
-
-    Args:
-      data: "clipart-regions".
-
-    Returns:
-      A config of which every value can be changed on the command line.
-    """
+    """The config for "clipart-regions"."""
     return run_config(
         method="tvdb",
         data=data,
@@ -40,14 +33,7 @@ def get_config(data: str = "clipart-regions") -> ConfigDict:
                 "text_dropout": 0.5,
                 "output_weight": 0.05,  # eta
                 "rounds": 3,
-                "optimizer": {
-                    "name": "adam",
-                    "learning_rate": 1e-3,
-                    "final_learning_rate": 1e-4,
-                    "decay": "geometric",
-                    "momentum": 0.0,
-                    "weight_decay": 1e-5,
-                },
+                "optimizer": adam(1e-3, 1e-4, weight_decay=1e-5),
             }
         ),
     )

@@ -10,24 +10,15 @@ seeds, which says how much a training amplifies whatever is drawn or rounded oth
 
 import argparse
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
-import bench_processes
-import records
+from benchmarks import turns
 
 from jxhash import methods
 
 ALONE = "one device"
 # Where a training runs -> devices of each of its processes.
-PLACES = {
-    ALONE: [1],
-    "two devices": [2],
-    "four devices": [4],
-    "two processes": [1, 1],
-}
+PLACES = {ALONE: [1], "two devices": [2], "four devices": [4], "two processes": [1, 1]}
 
 
 def train(method: str, seed: int, place: str, workdir: pathlib.Path) -> dict[str, float]:
@@ -38,19 +29,7 @@ def train(method: str, seed: int, place: str, workdir: pathlib.Path) -> dict[str
         "--config.validate_every=0",
         f"--workdir={workdir}",
     ]
-    several = len(PLACES[place]) > 1
-    commands = (bench_processes.two_processes if several else bench_processes.one_process)(given)
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "jxhash.main", *command],
-            env=os.environ
-            | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{bench_processes.FLAG}={devices}"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for command, devices in zip(commands, PLACES[place], strict=True)
-    ]
+    running = turns.start_training(given, PLACES[place])
     errors = [process.communicate()[1] for process in running]
     if any(process.returncode for process in running):
         raise RuntimeError("\n".join(errors))
@@ -90,7 +69,7 @@ def main() -> None:
     for method in arguments.methods:
         found[method] = compare(method, arguments.runs)
         print(method, found[method]["largest difference"], flush=True)
-    records.keep({"methods": found}, ("jax", "jaxlib"), arguments.out)
+    turns.keep({"methods": found}, ("jax", "jaxlib"), arguments.out)
 
 
 if __name__ == "__main__":

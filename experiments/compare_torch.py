@@ -15,14 +15,14 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import records
 import scipy.io
 import torch
+from benchmarks import turns
 from safetensors.torch import save_file
 from torch import nn
 
 from jxhash.networks import alexnet, cnn_f
-from jxhash.networks.encoder import Encoder, encode
+from jxhash.networks.picture_encoder import Encoder, encode
 
 PHOTOGRAPH = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 AVERAGE = (122.8, 114.9, 101.6)
@@ -123,10 +123,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = compare(Path(folder))
-    record = {
-        "largest difference over largest feature": found,
-    }
-    records.keep(record, ("jax", "flax", "torch"), arguments.out)
+    record = {"largest difference over largest feature": found}
+    turns.keep(record, ("jax", "flax", "torch"), arguments.out)
 
 
 if __name__ == "__main__":

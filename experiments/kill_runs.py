@@ -22,7 +22,7 @@ import tempfile
 import time
 from typing import NamedTuple
 
-import records
+from benchmarks import turns
 
 FILES = ("codes.npz", "queries.npz", "report.json", "report.html", "metrics.jsonl")
 SHARED = ("--config.bits=16", "--config.checkpoint_seconds=0.0")
@@ -61,14 +61,9 @@ class Tally(NamedTuple):
 def start(kind: str, workdir: pathlib.Path) -> subprocess.Popen:
     """Starts a run, or goes on with it."""
     config, *settings = KINDS[kind]
-    command = [sys.executable, "-m", "jxhash.main", f"--config=configs/{config}"]
-    return subprocess.Popen(
-        [*command, *SHARED, *settings, f"--workdir={workdir}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
+    flags = [f"--config=configs/{config}", *SHARED, *settings, f"--workdir={workdir}"]
+    (process,) = turns.start_training(flags, [1])
+    return process
 
 
 def finish(process: subprocess.Popen) -> None:
@@ -162,7 +157,7 @@ def main() -> int:
         "methods": {kind: tally._asdict() for kind, tally in tallies.items()},
         "total": total._asdict(),
     }
-    records.keep(found, ("jax", "orbax-checkpoint"), arguments.out)
+    turns.keep(found, ("jax", "orbax-checkpoint"), arguments.out)
     return int(total.identical < total.runs)
 
 

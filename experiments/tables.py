@@ -8,7 +8,6 @@ configs hold what was chosen on validation data.
 """
 
 import argparse
-import importlib.util
 import json
 import pathlib
 import platform
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 from absl import logging
 from ml_collections import ConfigDict
 
-from jxhash import configuration, main
+from jxhash import configuration, running
 from jxhash.training.progress import read_metrics
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results"
@@ -50,16 +49,13 @@ TABLES = {
             Row("mu = 1", "thn", "clipart-emoji", {"thn.mmd_weight": 1.0}),
         ),
         seeds=5,
-    ),
+    )
 }
 
 
 def load_config(name: str, argument: str, changes: dict[str, Any], seed: int) -> ConfigDict:
     """A config of configs/ with changes."""
-    spec = importlib.util.spec_from_file_location(name, CONFIGS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(argument)
+    config = configuration.load(f"{CONFIGS / name}.py:{argument}")
     config.update_from_flattened_dict({"seed": seed, **changes})
     return config
 
@@ -80,7 +76,7 @@ def run_once(
     """
     workdir = runs / configuration.run_name(config)
     clock, processor, begun = time.monotonic(), time.process_time(), workdir.exists()
-    report = main.run(config, workdir, data_dir)
+    report = running.run(config, workdir, data_dir)
     file = workdir / "spent.json"
     if not begun:
         spent = Spent(time.monotonic() - clock, time.process_time() - processor)

@@ -1,24 +1,24 @@
-"""What public functions check of their arguments, in one place.
+"""Argument checks of the losses and discrete steps.
 
-Shapes are checked always, values where they are known: not while a function is being traced, and
-not in arrays of more than a million entries. Each message names the argument and the shapes.
+Shapes are always checked; values are checked outside of tracing, in arrays of at most a million
+entries. Each message names the argument and the shapes.
 """
 
 import warnings
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-# Looking at more values than this would cost more than the loss itself.
+# Checking more values would cost more than the loss itself.
 _MAX_CHECKED = 1_000_000
 
 
 class Alphabet(NamedTuple):
-    """The values that an argument may hold: a test that marks them, and the same in words."""
+    """The values that an argument may hold: a predicate and its description."""
 
     allowed: Callable[[np.ndarray], np.ndarray]
     described: str
@@ -29,8 +29,7 @@ SIMILAR = Alphabet(
     "1 for a similar pair and 0 for another, or between them (similarity.share_label)",
 )
 SIGNED = Alphabet(
-    lambda s: np.abs(s) == 1,
-    "+1 for a similar pair and -1 for another (similarity.signed)",
+    lambda s: np.abs(s) == 1, "+1 for a similar pair and -1 for another (similarity.signed)"
 )
 BITS = Alphabet(lambda t: (t >= 0) & (t <= 1), "in [0, 1]; make codes of -1 and +1 bits first")
 POSITIVE = Alphabet(lambda x: x > 0, "positive")
@@ -41,7 +40,7 @@ COSINE = Alphabet(lambda x: (x > 0) & (x <= 1), "above 0 and at most 1")
 
 
 def outputs(name: str, x: ArrayLike) -> jax.Array:
-    """Checks real-valued outputs [n, K] and gives them in at least float32."""
+    """Checks real-valued outputs [n, K] and returns them as float32 or wider."""
     array = _matrix(name, x)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name} holds real-valued outputs, not {array.dtype}; cast it to float32")
@@ -49,11 +48,10 @@ def outputs(name: str, x: ArrayLike) -> jax.Array:
 
 
 def real(name: str, x: ArrayLike) -> jax.Array:
-    """Checks codes, bits or labels [n, K] of any real dtype and gives them in float32 or wider."""
+    """Checks codes, bits or labels [n, K] of any real dtype; returns them as float32 or wider."""
     array = _matrix(name, x)
     require_real(name, array)
-    floating = jnp.issubdtype(array.dtype, jnp.floating)
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32) if floating else jnp.float32)
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def require_real(name: str, array: jax.Array) -> None:
@@ -65,44 +63,32 @@ def require_real(name: str, array: jax.Array) -> None:
 def _matrix(name: str, x: ArrayLike) -> jax.Array:
     array = jnp.asarray(x)
     if array.ndim != 2:
-        raise ValueError(f"{name} has a row a sample, [n, K], not the shape {array.shape}")
+        raise ValueError(f"{name} has one row per sample, [n, K], not the shape {array.shape}")
     return array
 
 
 def require_rows(**arrays: jax.Array) -> None:
-    """Refuses a batch without rows or without bits."""
+    """Refuses arrays without rows or without columns."""
     for name, array in arrays.items():
         if 0 in array.shape:
-            raise ValueError(f"{name} is empty, of shape {array.shape}; leave such a batch out")
+            raise ValueError(f"{name} is empty, of shape {array.shape}; skip such a batch")
 
 
-def same_width(**arrays: jax.Array) -> None:
-    """Refuses two matrices whose rows differ in length."""
+_AXES = {"shape": slice(None), "length": slice(1), "width": slice(1, None)}
+
+
+def same(what: Literal["shape", "length", "width"], **arrays: jax.Array) -> None:
+    """Refuses two arrays of different shapes, lengths or widths."""
     (first, a), (second, b) = arrays.items()
-    if a.shape[1] != b.shape[1]:
+    axes = _AXES[what]
+    if a.shape[axes] != b.shape[axes]:
         raise ValueError(
-            f"{first} and {second} have one width, not the shapes {a.shape} and {b.shape}"
+            f"{first} and {second} need the same {what}, not the shapes {a.shape} and {b.shape}"
         )
-
-
-def same_length(**arrays: jax.Array) -> None:
-    """Refuses two matrices that differ in their number of rows."""
-    (first, a), (second, b) = arrays.items()
-    if a.shape[0] != b.shape[0]:
-        raise ValueError(
-            f"{first} and {second} have as many rows, not the shapes {a.shape} and {b.shape}"
-        )
-
-
-def same_shape(**arrays: jax.Array) -> None:
-    """Refuses two arrays of different shapes, which would broadcast silently."""
-    (first, a), (second, b) = arrays.items()
-    if a.shape != b.shape:
-        raise ValueError(f"{first} and {second} have one shape, not {a.shape} and {b.shape}")
 
 
 def mask(name: str, where: ArrayLike | None, shape: tuple[int, ...]) -> jax.Array | None:
-    """Checks a mask and gives it the rank of `shape`, without spreading it over it."""
+    """Checks a mask and gives it the rank of `shape`, without broadcasting it."""
     if where is None:
         return None
     array = jnp.asarray(where)
@@ -112,14 +98,14 @@ def mask(name: str, where: ArrayLike | None, shape: tuple[int, ...]) -> jax.Arra
 
 
 def row_mask(name: str, where: ArrayLike | None, x: jax.Array) -> jax.Array:
-    """A mask over samples, spread over all of them."""
+    """Checks a mask over the samples of `x` and broadcasts it to all of them."""
     rows = x.shape[:1]
     where = mask(name, where, rows)
     return jnp.ones(rows, bool) if where is None else jnp.broadcast_to(where, rows)
 
 
 def factors(weights: ArrayLike | None, shape: tuple[int, ...]) -> jax.Array | None:
-    """Checks weights and gives them the rank of `shape`, without spreading them over it."""
+    """Checks weights and gives them the rank of `shape`, without broadcasting them."""
     if weights is None:
         return None
     array = jnp.asarray(weights)
@@ -136,8 +122,10 @@ def _same_rank(name: str, array: jax.Array, shape: tuple[int, ...]) -> jax.Array
     return array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
 
 
-def _known(x: ArrayLike, where: ArrayLike | None) -> tuple[np.ndarray, np.ndarray] | None:
-    """The values of `x` and which of them count; None where they cannot be looked at."""
+def _known(
+    x: ArrayLike | Sequence[float], where: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The values of `x` and the mask over them; None if they are traced, remote or too many."""
     for array in jax.tree.leaves((x, where)):
         if isinstance(array, jax.core.Tracer) or getattr(array, "size", 1) > _MAX_CHECKED:
             return None
@@ -150,15 +138,11 @@ def _known(x: ArrayLike, where: ArrayLike | None) -> tuple[np.ndarray, np.ndarra
 
 
 def require_values(
-    name: str, x: ArrayLike, alphabet: Alphabet, where: ArrayLike | None = None
+    name: str, x: ArrayLike | Sequence[float], alphabet: Alphabet, where: ArrayLike | None = None
 ) -> None:
-    """Refuses known values outside of an alphabet; a NaN passes, so that it shows in the loss.
+    """Refuses known values outside of an alphabet; NaN passes, so that it shows in the loss.
 
-    Args:
-      name: the argument, for the message.
-      x: its values.
-      alphabet: what is allowed.
-      where: a mask of the rank of `x` or of its rows; what it leaves out may hold anything.
+    Where the mask, of the rank of `x` or of its rows, is False, nothing is checked.
     """
     known = _known(x, where)
     if known is None:
@@ -173,9 +157,9 @@ def require_values(
 
 
 def setting(name: str, x: ArrayLike, alphabet: Alphabet) -> None:
-    """Refuses a setting that is not one number, or is known and outside of its alphabet."""
+    """Refuses a setting that is not one number, or has a known value outside of its alphabet."""
     if np.shape(x):
-        raise ValueError(f"{name} is one number, not an array of the shape {np.shape(x)}")
+        raise ValueError(f"{name} is one number, not an array of shape {np.shape(x)}")
     dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
     if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
         raise TypeError(f"{name} is a number, not {x!r}")
@@ -183,14 +167,14 @@ def setting(name: str, x: ArrayLike, alphabet: Alphabet) -> None:
 
 
 def warn_of_agreement(similarity: ArrayLike, where: ArrayLike | None = None) -> None:
-    """Warns where no pair that counts is dissimilar, so that all codes would be one."""
+    """Warns if no unmasked pair is dissimilar, since then all optimal codes are equal."""
     known = _known(similarity, where)
     if known is None:
         return
     values, counted = known
     if counted.any() and not (counted & (values < 0)).any():
         warnings.warn(
-            f"similarity of shape {values.shape} holds nothing negative, so the best codes are "
-            "all alike; take similarity.signed",
+            f"similarity of shape {values.shape} has no negative value, so all optimal codes "
+            "are equal; use similarity.signed",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writes, locks and JSON: the files of a run folder."""
 
 import contextlib
 import errno
@@ -16,15 +16,15 @@ LOCK = ".lock"
 _DEEPEST_JSON = 64
 
 _WRITABLE = "make it writable"
-_IN_THE_WAY = "move away what is in the place of its files and folders"
-MENDS = {
+_IN_THE_WAY = "move away what stands where its files and folders belong"
+FIXES = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room within the quota",
     errno.EFBIG: "allow larger files (ulimit -f)",
     errno.EROFS: _WRITABLE,
     errno.EACCES: _WRITABLE,
     errno.EPERM: _WRITABLE,
-    errno.EIO: "mend or change the disk",
+    errno.EIO: "repair or replace the disk",
     errno.ESTALE: "mount it again",
     errno.ENOENT: "put it back where it was",
     errno.ENAMETOOLONG: "choose a shorter name",
@@ -32,32 +32,32 @@ MENDS = {
     errno.EISDIR: _IN_THE_WAY,
     errno.ENOTDIR: _IN_THE_WAY,
 }
-_OF_WRITES_ALONE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def unwritable(folder: pathlib.Path, number: int) -> UserError:
-    """The error of a folder that cannot be written, for a number of `MENDS`."""
+    """The error for a folder that cannot be written; `number` is a key of `FIXES`."""
     return UserError(
-        f"{folder} cannot be written ({os.strerror(number)}): {MENDS[number]}, then give the same "
+        f"{folder} cannot be written ({os.strerror(number)}): {FIXES[number]}, then give the same "
         "command again; what was saved before is kept"
     )
 
 
 @contextlib.contextmanager
 def writing(folder: pathlib.Path) -> Iterator[None]:
-    """Makes a UserError of a write below a folder that fails for what the folder lies on."""
+    """Turns a write below a folder that fails because of its disk into a UserError."""
     try:
         yield
     except OSError as error:
-        ours = str(error.filename or "").startswith(str(folder)) and error.errno in MENDS
-        if not ours and error.errno not in _OF_WRITES_ALONE:
+        ours = str(error.filename or "").startswith(str(folder))
+        if error.errno is None or error.errno not in (FIXES if ours else _WRITE_ERRORS):
             raise
         raise unwritable(folder, error.errno) from error
 
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
-    """Opens a file for writing; a reader finds the old content or the new, never a part."""
+    """Opens a file for an atomic write: a reader finds the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -71,16 +71,16 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file so that a reader finds the old content or the new, never a part."""
+    """Writes a file atomically: a reader finds the old content or the new, never a part."""
     with replacing(path) as file:
         file.write(content)
 
 
 def parse_json(content: str | bytes) -> Any:
-    """Parses JSON of a stranger: what it gives can be printed and written again.
+    """Parses untrusted JSON; the result can be printed and written again.
 
     Raises:
-      ValueError: it is no JSON, is nested deeply, or has halves of characters in its texts.
+      ValueError: it is not JSON, is nested too deeply, or holds lone surrogates.
     """
     try:
         parsed = json.loads(content)
@@ -99,7 +99,7 @@ def parse_json(content: str | bytes) -> Any:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Reads a JSON file of a run.
+    """Reads a JSON file.
 
     Raises:
       UserError: the file is missing, cannot be read or is damaged.
@@ -114,12 +114,12 @@ def read_json(path: pathlib.Path) -> Any:
 
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Makes a folder if need be and holds it for this process alone.
+    """Creates a folder if missing and locks it for this process.
 
-    The system lets go of the lock when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
 
     Raises:
-      UserError: the folder cannot be made or written, or another process holds it.
+      UserError: the folder cannot be created or written, or another process has locked it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,6 +131,6 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(
-                f"another process works in {folder}; wait for it, or choose another"
+                f"another process uses {folder}; wait for it, or choose another"
             ) from error
         yield

@@ -1,35 +1,37 @@
 """The code alphabet {-1, +1}: sign, packing into bytes, Hamming distance.
 
-Every function takes numpy or jax arrays and answers in the same kind, so that codes can be
-handled on a machine's host without touching a device, and inside a jitted function alike.
+Every function takes numpy or jax arrays and returns the same kind, so it works on the host without
+touching a device, and inside a jitted function.
 """
 
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array | np.ndarray
+Kind = TypeVar("Kind", bound=Array)
 
-# Rows that a check of values looks at together.
+# The number of rows that a check of values reads at a time.
 _ROWS = 16384
 
 
-def _namespace(*arrays: Array) -> ModuleType:
+def namespace(*arrays: Any) -> ModuleType:
+    """jax.numpy if any of the arrays is a jax array, else numpy."""
     return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
 
 
-def sign(x: Array, previous: Array | int | None = None) -> Array:
-    """Maps real outputs to codes; the one place that decides what becomes of zero.
+def sign(x: Kind, previous: Array | int | None = None) -> Kind:
+    """Maps real outputs to codes; the one place that defines the sign of zero.
 
     Args:
       x: outputs of any shape and real dtype.
-      previous: what an exact zero becomes: a number or an array that broadcasts to `x`, read by
-        its sign (negative: -1, otherwise +1). Without it a zero becomes +1.
+      previous: a number or an array that broadcasts to `x`, whose sign replaces an exact zero
+        (negative: -1, otherwise +1); None makes it +1.
 
     Returns:
       int8 codes in {-1, +1} of the shape of `x`. A NaN is treated like a zero.
@@ -39,13 +41,14 @@ def sign(x: Array, previous: Array | int | None = None) -> Array:
     >>> sign(np.array([0.3, -2.0, 0.0]), previous=-1).tolist()
     [1, -1, -1]
     """
-    xp = _namespace(x)
+    xp = namespace(x)
     at_zero = xp.where(xp.asarray(1 if previous is None else previous) < 0, -1, 1)
-    return xp.where(x > 0, 1, xp.where(x < 0, -1, at_zero)).astype(xp.int8)
+    codes: Kind = xp.where(x > 0, 1, xp.where(x < 0, -1, at_zero)).astype(xp.int8)
+    return codes
 
 
 def every(condition: Callable[[Array], Array], array: Array) -> bool:
-    """Tells whether a condition holds for all entries, without anything as large as the array."""
+    """Whether a condition holds for all entries; numpy arrays are read in blocks of rows."""
     if isinstance(array, jax.Array):
         return bool(condition(array).all())
     starts = range(0, len(array), _ROWS)
@@ -53,22 +56,22 @@ def every(condition: Callable[[Array], Array], array: Array) -> bool:
 
 
 def all_among(values: Sequence[int], array: Array) -> bool:
-    """Tells whether an array holds no other values than these.
+    """Whether an array holds only the given values.
 
     >>> all_among((-1, 1), np.array([1, -1])), all_among((-1, 1), np.array([1, 0]))
     (True, False)
     """
-    return every(lambda x: functools.reduce(operator.or_, [x == v for v in values]), array)
+    return every(lambda x: namespace(x).isin(x, np.asarray(values)), array)
 
 
 def pack(codes: Array) -> Array:
-    """Packs codes into bytes, eight a byte, the first bit highest, zero bits at the end.
+    """Packs codes into bytes, most significant bit first, padded with zero bits.
 
     This is numpy's big-endian bit order, which FAISS's binary indexes and sentence-transformers'
     "ubinary" arrays share.
 
     Args:
-      codes: [..., K] codes in {-1, +1} (what is positive becomes a set bit).
+      codes: [..., K] codes in {-1, +1}; positive values become set bits.
 
     Returns:
       uint8 [..., ceil(K / 8)].
@@ -76,15 +79,16 @@ def pack(codes: Array) -> Array:
     >>> pack(np.array([[1, -1, -1, -1, -1, -1, -1, 1, 1]], np.int8)).tolist()
     [[129, 128]]
     """
-    return _namespace(codes).packbits(codes > 0, axis=-1)
+    packed: Array = namespace(codes).packbits(codes > 0, axis=-1)
+    return packed
 
 
 def unpack(packed: Array, num_bits: int) -> Array:
-    """Unpacks what `pack` packed.
+    """The inverse of `pack`.
 
     Args:
       packed: uint8 [..., bytes].
-      num_bits: the code length K, at most 8 bits a byte.
+      num_bits: the code length K.
 
     Returns:
       int8 [..., K] in {-1, +1}.
@@ -97,24 +101,24 @@ def unpack(packed: Array, num_bits: int) -> Array:
     [[1, -1, -1, -1, -1, -1, -1, 1, 1]]
     """
     _check_num_bits(packed, num_bits)
-    bits = _namespace(packed).unpackbits(packed, axis=-1, count=num_bits)
+    bits: Array = namespace(packed).unpackbits(packed, axis=-1, count=num_bits)
     return 2 * bits.view(np.int8) - 1
 
 
 def common_length(a: Array, b: Array, num_bits: int | None = None) -> int:
-    """The number of bits of codes that are to be compared, after a check of their form.
+    """Checks two sets of codes to be compared, and returns their number of bits.
 
     Args:
       a: [m, K] codes, or packed uint8 [m, bytes].
       b: [n, K] or [n, bytes], in the same form as `a`.
-      num_bits: K of packed codes; all bits of their bytes without it.
+      num_bits: K of packed codes; None for all bits of their bytes.
 
     Raises:
       TypeError: one side is packed and the other is not.
-      ValueError: the sides are not matrices of one width, or `num_bits` is another.
+      ValueError: the sides are not matrices of one width, or `num_bits` does not fit them.
     """
     if a.ndim != 2 or b.ndim != 2:
-        raise ValueError(f"codes are matrices with a row an item, not {a.shape} and {b.shape}")
+        raise ValueError(f"codes are matrices with one row per item, not {a.shape} and {b.shape}")
     packed = (a.dtype == np.uint8, b.dtype == np.uint8)
     if any(packed) != all(packed):
         raise TypeError(f"either both sides are packed (uint8) or none: {a.dtype} and {b.dtype}")
@@ -138,11 +142,13 @@ def _check_num_bits(packed: Array, num_bits: int) -> None:
         raise TypeError(f"packed codes are uint8, not {packed.dtype}")
     needed = -(-operator.index(num_bits) // 8)
     if needed != packed.shape[-1]:
-        raise ValueError(f"num_bits={num_bits} takes {needed} bytes a code, not {packed.shape[-1]}")
+        raise ValueError(
+            f"num_bits={num_bits} takes {needed} bytes per code, not {packed.shape[-1]}"
+        )
 
 
 def hamming_distance(a: Array, b: Array) -> Array:
-    """Counts the differing bits of every code of `a` against every code of `b`.
+    """The Hamming distance of every code of `a` to every code of `b`.
 
     Args:
       a: [m, K] codes in {-1, +1} of any signed integer or float dtype, or packed uint8 [m, bytes].
@@ -162,16 +168,16 @@ def hamming_distance(a: Array, b: Array) -> Array:
     [[0], [1]]
     """
     common_length(a, b)
+    xp = namespace(a, b)
     if a.dtype != np.uint8:
-        return _signed_distance(a, b)
-    xp = _namespace(a, b)
+        a, b = pack(a), pack(b)
     a, b = words(xp.asarray(a)), words(xp.asarray(b))
     return set_bits(xp.bitwise_xor, a, b).astype(xp.int32)
 
 
 def words(packed: Array) -> Array:
-    """Bytes [n, b] as wide words, zeros at the end: uint64 in numpy, uint32 in jax."""
-    xp = _namespace(packed)
+    """Bytes [n, b] as wide words, zero-padded: uint64 in numpy, uint32 in jax."""
+    xp = namespace(packed)
     width = 8 if xp is np else 4
     padded = xp.pad(packed, ((0, 0), (0, -packed.shape[1] % width)))
     if xp is np:
@@ -180,32 +186,21 @@ def words(packed: Array) -> Array:
 
 
 def set_bits(combine: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
-    """Counts the bits set in the combination of each row of `a` with each of `b`.
+    """Counts the set bits of a bitwise operation between each row of `a` and each of `b`.
 
     Args:
-      combine: such as `np.bitwise_xor`.
+      combine: the operation, such as `np.bitwise_xor`.
       a: `words` [m, w].
       b: `words` [n, w] of the same kind.
 
     Returns:
-      [m, n], int32 in jax, in numpy the narrowest unsigned dtype that holds any count.
+      [m, n], int32 in jax; in numpy the narrowest unsigned dtype that holds every count.
     """
-    xp = _namespace(a, b)
+    xp = namespace(a, b)
     dtype = jnp.int32 if xp is jnp else np.min_scalar_type(64 * a.shape[1])
-    # Word by word, so that nothing larger than the [m, n] answer is held.
-    return sum(
+    # Word by word, so that nothing larger than the [m, n] result is held.
+    counts: Array = sum(
         xp.bitwise_count(combine(a[:, word, None], b[None, :, word])).astype(dtype)
         for word in range(a.shape[1])
     )
-
-
-def _signed_distance(a: Array, b: Array) -> Array:
-    num_bits = a.shape[1]
-    if _namespace(a, b) is np:
-        agreement = np.asarray(a, np.float32) @ np.asarray(b, np.float32).T
-        return np.rint((num_bits - agreement) / 2).astype(np.int32)
-    # float32 holds these sums exactly; int8 products would overflow from 128 bits on.
-    agreement = jnp.matmul(
-        jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32).T, precision="highest"
-    )
-    return jnp.rint((num_bits - agreement) / 2).astype(jnp.int32)
+    return counts

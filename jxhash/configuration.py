@@ -6,15 +6,18 @@ import hashlib
 import json
 import math
 import pathlib
+import types
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import ml_collections
+from absl import flags
+from ml_collections import config_flags
 
 from jxhash.errors import UserError
 
-Settings = TypeVar("Settings")
+Class = TypeVar("Class")
 
 PACKAGE = pathlib.Path(__file__).resolve().parent
 
@@ -23,38 +26,56 @@ _PRACTICAL = ("checkpoint_seconds", "resident_gigabytes")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """The settings that every config has, whatever its method.
+class Range:
+    """What a number of a config may be; stands in the type of a setting.
 
     Attributes:
-      method: name of a method, a file of `jxhash/methods`.
-      data: name of an embedded data set, or of a reader of `jxhash.data`, or the path of a file or
-        folder that `jxhash.data.own.own_files` reads.
-      bits: code length K, at least 1.
-      seed: seed of initialisation, batches and dropout.
-      batch_size: rows a step, over all devices.
-      validate_every: epochs between two measurements on the validation split; 0 for none.
-      checkpoint_seconds: seconds between two checkpoints, at the least; 0 to save after every call.
-      resident_gigabytes: training arrays up to this size are kept on every device; larger ones are
-        streamed from the host.
+      words: what it must be, for the message.
+      holds: whether a number lies within.
     """
 
-    method: str
-    data: str
-    bits: int
-    seed: int
-    batch_size: int
-    validate_every: int
-    checkpoint_seconds: float
-    resident_gigabytes: float
+    words: str
+    holds: Callable[[float], bool]
 
-    def __post_init__(self) -> None:
-        require_positive(self, "bits", "batch_size")
-        require_not_negative(
-            self, "seed", "validate_every", "checkpoint_seconds", "resident_gigabytes"
-        )
-        if self.seed >= 2**32:
-            raise UserError(f"config key 'seed' must be below 2^32, not {self.seed}")
+
+_Number = TypeVar("_Number", int, float)
+
+Positive = Annotated[_Number, Range("positive", lambda number: number > 0)]
+NotNegative = Annotated[_Number, Range("at least 0", lambda number: number >= 0)]
+#: a share of a whole, in (0, 1]
+Share = Annotated[float, Range("above 0 and at most 1", lambda number: 0 < number <= 1)]
+#: a dropout rate, in [0, 1)
+Rate = Annotated[float, Range("at least 0 and below 1", lambda number: 0 <= number < 1)]
+
+
+@dataclass_transform(frozen_default=True)
+def settings(cls: type[Class]) -> type[Class]:
+    """Makes a class a part of a config: frozen, with ranges in its types; see `read_settings`."""
+    return dataclasses.dataclass(frozen=True)(cls)
+
+
+@settings
+class Run:
+    """The settings that every config has, whatever its method."""
+
+    #: name of a method, a file of `jxhash/methods`
+    method: str
+    #: name of a data set, or the path of a file or folder; see `jxhash.data.load`
+    data: str
+    #: code length K
+    bits: Positive[int]
+    #: seed of initialisation, batches and dropout
+    seed: Annotated[int, Range("at least 0 and below 2^32", lambda seed: 0 <= seed < 2**32)]
+    #: rows a step, over all devices
+    batch_size: Positive[int]
+    #: epochs between two measurements on the validation split; 0 for none
+    validate_every: NotNegative[int]
+    #: the state that is evaluated: the last, or the best on the validation split
+    select: Literal["last", "best"]
+    #: seconds between two checkpoints, at the least; 0 to save after every call
+    checkpoint_seconds: NotNegative[float]
+    #: training arrays up to this size are kept on every device, larger ones streamed from the host
+    resident_gigabytes: NotNegative[float]
 
 
 def run_config(**values: Any) -> ml_collections.ConfigDict:
@@ -63,10 +84,31 @@ def run_config(**values: Any) -> ml_collections.ConfigDict:
         "seed": 0,
         "batch_size": 128,
         "validate_every": 0,
+        "select": "last",
         "checkpoint_seconds": 30.0,
         "resident_gigabytes": 4.0,
     }
     return ml_collections.ConfigDict(defaults | values)
+
+
+def adam(
+    learning_rate: float, final_learning_rate: float, *, weight_decay: float = 0.0
+) -> dict[str, Any]:
+    """The part of a config for Adam with a learning rate that falls geometrically."""
+    return {
+        "name": "adam",
+        "learning_rate": learning_rate,
+        "final_learning_rate": final_learning_rate,
+        "decay": "geometric",
+        "momentum": 0.0,
+        "weight_decay": weight_decay,
+        "b1": 0.9,
+    }
+
+
+def mlps(hidden: tuple[int, ...], **each: float) -> dict[str, Any]:
+    """The part of a config for a multilayer perceptron a modality, both alike."""
+    return {modality: {"hidden": hidden, **each} for modality in ("image", "text")}
 
 
 def read_run(config: ml_collections.ConfigDict) -> Run:
@@ -75,50 +117,74 @@ def read_run(config: ml_collections.ConfigDict) -> Run:
     Raises:
       UserError: a key is missing, unknown, or holds what it cannot hold.
     """
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(
+            f"a config is a ConfigDict, as configuration.load('configs/chn.py') returns it, not "
+            f"{type(config).__name__}"
+        )
     own = config.get("method")
+    if own not in config:
+        raise UserError(f"config key 'method' is {own!r}, and the config has no settings {own!r}")
     common = {key: value for key, value in config.items() if key != own}
     return read_settings(ml_collections.ConfigDict(common), Run)
 
 
 def read_settings(
-    config: Mapping[str, Any] | ml_collections.ConfigDict, settings: type[Settings]
-) -> Settings:
+    config: Mapping[str, Any] | ml_collections.ConfigDict, kind: type[Class], within: str = ""
+) -> Class:
     """Turns a part of a config into a frozen dataclass.
 
     Args:
       config: names and values.
-      settings: a dataclass whose fields are int, float, str, bool, tuples, or dataclasses of such.
+      kind: a class under `settings`, whose fields are numbers, words (`Literal`), texts, tuples,
+        any of these or None, and classes of this kind.
+      within: the path of the part, such as "dcmh.", for messages.
 
     Returns:
-      An instance of `settings`.
+      An instance of `kind`.
 
     Raises:
-      UserError: a key is missing or unknown, or a value has the wrong type.
+      UserError: a key is missing or unknown, or a value has the wrong type or is out of range.
     """
-    fields = {field.name: field.type for field in dataclasses.fields(settings)}
+    hints = typing.get_type_hints(kind, include_extras=True)
+    # A class under `settings` is a dataclass.
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     for key in config:
-        if key not in fields:
-            raise UserError(unknown_key_message(key, fields))
-    missing = [name for name in fields if name not in config]
+        if key not in hints:
+            raise UserError(unknown_key_message(key, hints, within))
+    missing = [f.name for f in fields if f.name not in config and f.default is dataclasses.MISSING]
     if missing:
-        raise UserError(f"the config lacks {', '.join(map(repr, missing))}, part of {settings}")
-    return settings(**{name: _read(name, config[name], kind) for name, kind in fields.items()})
+        raise UserError(f"the config lacks {', '.join(repr(within + name) for name in missing)}")
+    return kind(**{name: _read(within + name, config[name], hints[name]) for name in config})
 
 
-def unknown_key_message(key: str, known: Iterable[str]) -> str:
+def unknown_key_message(key: str, known: Iterable[str], within: str = "") -> str:
     """One line that names an unknown key and the nearest known one."""
     known = sorted(known)
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-    return f"unknown config key {key!r}; {hint}"
+    return f"unknown config key {within + key!r}; {hint}"
 
 
-def _read(name: str, value: Any, kind: type) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return read_settings(value, kind)
-    if typing.get_origin(kind) is tuple:
-        return _read_tuple(name, value, typing.get_args(kind)[0])
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+def _read(name: str, value: Any, kind: Any) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _read_in_range(name, value, *arguments)
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _read(name, value, arguments[0])
+    if origin is Literal:
+        if value not in arguments:
+            raise UserError(f"config key {name!r} is one of {', '.join(arguments)}, not {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (tuple, list)):
+            raise UserError(f"config key {name!r} holds {value!r}, not a tuple")
+        return tuple(_read(name, entry, arguments[0]) for entry in value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(value, (Mapping, ml_collections.ConfigDict)):
+            raise UserError(f"config key {name!r} holds {value!r}, not settings of its own")
+        return read_settings(value, kind, f"{name}.")
+    if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
         raise UserError(f"config key {name!r} holds {value!r}, which is no {kind.__name__}")
@@ -127,42 +193,11 @@ def _read(name: str, value: Any, kind: type) -> Any:
     return value
 
 
-def _read_tuple(name: str, value: Any, kind: type) -> tuple:
-    if not isinstance(value, (tuple, list)) or any(type(entry) is not kind for entry in value):
-        raise UserError(f"config key {name!r} holds {value!r}, not a tuple of {kind.__name__}")
-    return tuple(value)
-
-
-def require_positive(settings: Any, *names: str) -> None:
-    """Raises a UserError for the first named number, or tuple of numbers, not above zero."""
-    for name in names:
-        value = getattr(settings, name)
-        entries = value if isinstance(value, tuple) else (value,)
-        if any(entry <= 0 for entry in entries):
-            raise UserError(f"config key {name!r} must be positive, not {value}")
-
-
-def require_not_negative(settings: Any, *names: str) -> None:
-    """Raises a UserError for the first named attribute below zero."""
-    for name in names:
-        if getattr(settings, name) < 0:
-            raise UserError(f"config key {name!r} must not be negative: {getattr(settings, name)}")
-
-
-def require_rate(settings: Any, *names: str) -> None:
-    """Raises a UserError for the first named attribute outside [0, 1)."""
-    for name in names:
-        if not 0 <= getattr(settings, name) < 1:
-            raise UserError(
-                f"config key {name!r} must be at least 0 and below 1: {getattr(settings, name)}"
-            )
-
-
-def require_one_of(settings: Any, name: str, known: tuple[str, ...]) -> None:
-    """Raises a UserError where the named attribute is none of the known words."""
-    value = getattr(settings, name)
-    if value not in known:
-        raise UserError(f"config key {name!r} is one of {', '.join(known)}, not {value!r}")
+def _read_in_range(name: str, value: Any, kind: Any, allowed: Range) -> Any:
+    value = _read(name, value, kind)
+    if not allowed.holds(value):
+        raise UserError(f"config key {name!r} must be {allowed.words}, not {value}")
+    return value
 
 
 def find(path: str) -> str:
@@ -188,6 +223,15 @@ def find(path: str) -> str:
     )
 
 
+def load(path: str) -> ml_collections.ConfigDict:
+    """The config of a file and its argument, such as "configs/dcmh.py:wikipedia"; see `find`."""
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file("config", flag_values=values, lock_config=False)
+    values(["", f"--config={find(path)}"])
+    config: ml_collections.ConfigDict = holder.value
+    return config
+
+
 def _candidates(file: str) -> list[pathlib.Path]:
     given = pathlib.Path(file)
     folders = _config_folders()
@@ -208,14 +252,14 @@ def as_json(config: ml_collections.ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
 
 
-def deciding(values: Mapping[str, Any]) -> dict[str, Any]:
+def affects_results(values: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a config, as JSON holds it, on which the numbers of a run depend."""
     return {key: value for key, value in values.items() if key not in _PRACTICAL}
 
 
 def run_name(config: ml_collections.ConfigDict) -> str:
     """The name of the folder of a run: method, data, bits, seed and a hash of all that decides."""
-    decided = json.dumps(deciding(config.to_dict()), sort_keys=True)
+    decided = json.dumps(affects_results(config.to_dict()), sort_keys=True)
     digest = hashlib.sha256(decided.encode()).hexdigest()[:8]
     # Data may be a path.
     data = pathlib.Path(config.data).stem

@@ -1,31 +1,30 @@
-"""How a run ends other than with a report."""
+"""Errors with an exit code: how a command ends other than with a result."""
 
 import contextlib
 import sys
 from collections.abc import Iterator
 
-PREEMPTED = 143  # what a shell reports of a process that SIGTERM ended
-INTERRUPTED = 130  # the same of Ctrl-C
+PREEMPTED = 143  # as a shell reports a process that SIGTERM ended
+INTERRUPTED = 130  # the same for Ctrl-C
 START_AGAIN = 75  # "temporary failure" of sysexits.h
 
 
 class UserError(ValueError):
-    """Something outside the library is wrong; the message names it and says how to mend it.
+    """Something outside the library is wrong; the message names it and the fix.
 
-    The command line prints the message alone and leaves with exit code 2, without a traceback.
+    The command line prints the message without a traceback and exits with code 2.
     """
 
 
 class Preempted(BaseException):
-    """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; the same command goes on.
+    """The run was preempted (SIGTERM, Ctrl-C) and has saved; the same command resumes it.
 
-    As with Ctrl-C, nothing that makes the best of an error (a file that cannot be read) may take
-    it for one.
+    A BaseException like KeyboardInterrupt, so that no handler of errors catches it.
     """
 
 
 class ProcessLostError(RuntimeError):
-    """Another process of the same training has ended; started again, all go on together."""
+    """Another process of the same training has ended; restarted, all resume together."""
 
 
 _CODES = {UserError: 2, Preempted: PREEMPTED, ProcessLostError: START_AGAIN}
@@ -33,7 +32,7 @@ _CODES = {UserError: 2, Preempted: PREEMPTED, ProcessLostError: START_AGAIN}
 
 @contextlib.contextmanager
 def as_exit_code() -> Iterator[None]:
-    """Around a command: prints one of these errors in a line, and leaves with its exit code."""
+    """Around a command: prints one of these errors on one line and exits with its code."""
     try:
         yield
     except KeyboardInterrupt:
@@ -43,7 +42,7 @@ def as_exit_code() -> Iterator[None]:
         print(f"jxhash: {error}", file=sys.stderr, flush=True)
         sys.exit(next(code for kind, code in _CODES.items() if isinstance(error, kind)))
     except OSError as error:
-        # Whatever nobody foresaw, it is the file that is wrong.
+        # An unforeseen OSError that names a file: blame the file.
         if error.filename is None:
             raise
         print(f"jxhash: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)

@@ -1,16 +1,16 @@
-r"""Scores codes from files, and puts reports side by side: `python -m jxhash.evaluate ...`.
+r"""Measures codes from files, and compares reports: `python -m jxhash.evaluate ...`.
 
     python -m jxhash.evaluate codes.mat
     python -m jxhash.evaluate --query=q.npy --database=d.npy --query_labels=ql.npy \
         --database_labels=dl.npy --num_bits=64
     python -m jxhash.evaluate runs/*/report.json
 
-The first form takes a .mat or .npz file with the names that the field's projects save (q_img,
-q_txt, r_img, r_txt, q_l, r_l and their spellings), or the codes.npz of a run, and scores all its
-directions; the second names the arrays of one direction, FILE or FILE:NAME; codes are -1 and +1,
-0 and 1, or packed with --num_bits. The third prints the trained rows of several reports in one
-table, refuses where their protocol cards differ, and compares them query by query where their
-folders hold queries.npz. Every measure is exact, as the expectation over the order of ties.
+The first form measures all directions of a .mat, .npz or .h5 file with the array names of
+published code (q_img, q_txt, r_img, r_txt, q_l, r_l and their spellings), or of the codes.npz of a
+run. The second names the arrays of one direction, FILE or FILE:NAME. Codes are -1 and +1, 0 and 1,
+or packed (--num_bits). The third prints the trained rows of several reports in one table, unless
+their protocol cards differ, and compares them query by query if their folders hold queries.npz.
+Every measure is the exact expectation over the order of ties.
 """
 
 import argparse
@@ -18,65 +18,60 @@ import collections
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jxhash
 from jxhash.errors import UserError, as_exit_code
-from jxhash.metrics.measures import EMPTY
+from jxhash.evaluation import artifacts, code_files, comparison, measure, report
+from jxhash.evaluation.code_files import Search
+from jxhash.evaluation.measure import Definitions, Found
 from jxhash.metrics.per_query import DENOMINATORS
+from jxhash.metrics.query_means import EMPTY
 from jxhash.metrics.ranking import TIES
-
-if TYPE_CHECKING:
-    from jxhash.evaluation.code_files import Search
-    from jxhash.evaluation.measure import Definitions, Found
-
-_PARTS = ("query", "database", "query_labels", "database_labels")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Reads the command line."""
+    """Reads the command line; options that are not given are no attributes of the result."""
     parser = argparse.ArgumentParser(
         prog="python -m jxhash.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "files", nargs="*", default=[], help="one file of codes and labels, or reports"
-    )
-    for name in ("query", "database"):
-        parser.add_argument(f"--{name}", help=f"codes of the {name}: FILE or FILE:NAME")
-    for name in ("query", "database"):
-        parser.add_argument(f"--{name}_labels", help="multi-hot labels or class ids")
-    parser.add_argument("--num_bits", type=int, help="code length, where codes are packed")
-    parser.add_argument("--cut", type=int, help="k of MAP@k and NDCG@k (50)")
-    parser.add_argument("--radius", type=int, help="of lookups, in bits (2)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("files", nargs="*", default=[], help="one file of codes and labels, or reports")
+    add("--query", help="codes of the query: FILE or FILE:NAME")
+    add("--database", help="codes of the database: FILE or FILE:NAME")
+    add("--query_labels", help="multi-hot labels or class ids")
+    add("--database_labels", help="multi-hot labels or class ids")
+    add("--num_bits", type=int, help="code length of packed codes")
+    add("--cut", type=int, help="k of MAP@k and NDCG@k (50)")
+    add("--radius", type=int, help="Hamming radius of lookups, in bits (2)")
+    add(
         "--denominator",
         choices=DENOMINATORS,
-        help="of MAP@k: the most that k positions can hold, all relevant items, or those found",
+        help="of MAP@k: min(k, relevant items), all relevant items, or those among the first k",
     )
-    parser.add_argument(
+    add(
         "--empty",
         choices=EMPTY,
-        help="queries without a relevant item: count as 0, are left out, or are refused",
+        help="queries without a relevant item: count them as 0, skip them, or refuse",
     )
-    parser.add_argument(
+    add(
         "--ties",
         choices=TIES,
-        help="items at one distance: expected over their orders, or as stored (published code)",
+        help="items at equal distance: expectation over their orders, or database order",
     )
-    parser.add_argument(
-        "--output", type=pathlib.Path, help="folder for report.json, report.html, queries.npz"
-    )
-    parser.add_argument("--anyway", action="store_true", help="reports with different protocols")
+    add("--output", type=pathlib.Path, help="folder for report.json, report.html, queries.npz")
+    add("--anyway", action="store_true", help="show reports of other protocols too")
     return parser.parse_args(arguments)
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Scores or compares; returns what is printed.
+    """Measures codes or compares reports; returns the text to print.
 
     Raises:
-      UserError: something about the files or options is wrong.
+      UserError: a file or an option is wrong.
     """
     if arguments.files and all(file.endswith(".json") for file in arguments.files):
         return _compare(arguments)
@@ -84,9 +79,7 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _compare(arguments: argparse.Namespace) -> str:
-    from jxhash.evaluation import comparison, report
-
-    _refuse_options(arguments, ("files", "anyway"), "reports keep what they were made with")
+    _refuse_options(arguments, ("files", "anyway"), "a report keeps the options of its making")
     reports = [report.read(pathlib.Path(file)) for file in arguments.files]
     titles = collections.Counter(one["title"] for one in reports)
     named = [
@@ -107,28 +100,23 @@ def _refuse_options(arguments: argparse.Namespace, known: Sequence[str], why: st
 
 
 def _score(arguments: argparse.Namespace) -> str:
-    from jxhash.atomic_files import write_atomically
-    from jxhash.evaluation import report, report_page
-    from jxhash.evaluation.comparison import QUERIES
-    from jxhash.evaluation.measure import Definitions
-    from jxhash.evaluation.outcome import PAGE, REPORT, to_json
-
-    options = {
-        name: value for name, value in vars(arguments).items() if name in Definitions._fields
-    }
-    parts = ("files", "output", "num_bits", *_PARTS, *Definitions._fields)
-    _refuse_options(arguments, parts, "there is one set of codes to score")
+    fields = Definitions._fields
+    known = ("files", "output", "num_bits", *Search._fields, *fields)
+    _refuse_options(arguments, known, "it is for reports alone")
     name, searches = _searches(arguments)
     output = getattr(arguments, "output", None)
     if output:
         _make_folder(output)
-    made, queries = _report(name, searches, options)
+    found = {task: code_files.found(task, search) for task, search in searches.items()}
+    # Defaults are limited to what small data allows; what was asked for is done or refused.
+    options = {name: value for name, value in vars(arguments).items() if name in fields}
+    definitions = measure.fitted(measure.DEFAULT, found.values())._replace(**options)
+    _require_measurable(found, definitions)
+    made = _report(name, searches, found, definitions)
     printed = report.table(made)
     if output:
-        write_atomically(output / QUERIES, queries)
-        write_atomically(output / PAGE, report_page.make_page(made, {}, []))
-        write_atomically(output / REPORT, to_json(made))
-        printed += f"\n\nreport: {output / PAGE}"
+        artifacts.write_report(output, made, {measure.GIVEN: found}, definitions, {}, [])
+        printed += f"\n\nreport: {output / artifacts.PAGE}"
     return printed
 
 
@@ -137,28 +125,13 @@ def _make_folder(folder: pathlib.Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be made ({error.strerror}); choose another --output"
+            f"{folder} cannot be created ({error.strerror}); choose another --output"
         ) from error
 
 
 def _report(
-    name: str, searches: Mapping[str, "Search"], options: Mapping[str, Any]
-) -> tuple[dict[str, Any], bytes]:
-    """The report, and the values of its queries as a file."""
-    import jxhash
-    from jxhash.evaluation import code_files, comparison, measure, report
-
-    found = {task: code_files.found(task, search) for task, search in searches.items()}
-    # What was not asked for gives way to small data; what was asked for is done or refused.
-    definitions = measure.fitted(measure.DEFAULT, found.values())._replace(**options)
-    _require_measurable(found, definitions)
-    results = {
-        task: {
-            measure.GIVEN: measure.measures(one, definitions),
-            measure.RANDOM: measure.random_measures(one, definitions),
-        }
-        for task, one in found.items()
-    }
+    name: str, searches: Mapping[str, Search], found: Mapping[str, Found], definitions: Definitions
+) -> dict[str, Any]:
     first = next(iter(searches.values()))
     card = {
         "name": "labels of the files",
@@ -166,48 +139,47 @@ def _report(
         "sizes": {"queries": len(first.query), "database": len(first.database)},
         "sha256": code_files.labels_hash(searches),
     }
-    title = f"{name}, {first.query.shape[1]} bits"
-    bits = measure.bit_statistics(found)
-    distance = "Hamming distance between codes"
-    made = report.make_report(title, card, distance, results, bits, {}, definitions)
-    return made, comparison.to_npz({measure.GIVEN: found}, definitions)
+    return report.make_report(
+        f"{name}, {first.query.shape[1]} bits",
+        card,
+        "Hamming distance between codes",
+        measure.evaluate({measure.GIVEN: found}, definitions),
+        measure.bit_statistics(found),
+        {},
+        definitions,
+    )
 
 
-def _require_measurable(found: Mapping[str, "Found"], definitions: "Definitions") -> None:
-    """Refuses a cut and a radius that the data does not have, and unanswered queries if asked."""
-    from jxhash.evaluation import measure
-    from jxhash.metrics import per_query
-
+def _require_measurable(found: Mapping[str, Found], definitions: Definitions) -> None:
+    """Refuses a cut or radius beyond the data and, if asked, queries without a relevant item."""
     most = measure.fitted(definitions._replace(cut=sys.maxsize, radius=sys.maxsize), found.values())
     if not 1 <= definitions.cut <= most.cut:
         raise UserError(f"--cut={definitions.cut} is not within the database of {most.cut} items")
     if not 0 <= definitions.radius <= most.radius:
         raise UserError(f"--radius={definitions.radius} is not within the {most.radius} bits")
     for task, one in found.items():
-        unanswered = int((~per_query.answerable(one.histogram)).sum())
+        unanswered = int((~one.answerable).sum())
         if definitions.empty == "error" and unanswered:
             raise UserError(
-                f"{unanswered} of {len(one.query)} queries, {task}, have nothing relevant in the "
+                f"{unanswered} of {len(one.query)} queries, {task}, have no relevant item in the "
                 "database; choose another --empty"
             )
 
 
-def _searches(arguments: argparse.Namespace) -> tuple[str, dict[str, "Search"]]:
-    from jxhash.evaluation import code_files
-
+def _searches(arguments: argparse.Namespace) -> tuple[str, dict[str, Search]]:
     num_bits = getattr(arguments, "num_bits", None)
-    given = {name: getattr(arguments, name) for name in _PARTS if name in arguments}
+    given = {name: getattr(arguments, name) for name in Search._fields if name in arguments}
     if len(arguments.files) == 1 and not given:
         (file,) = arguments.files
         return pathlib.Path(file).name, code_files.searches_in(file, num_bits)
-    missing = [f"--{name}" for name in _PARTS if name not in given]
+    missing = [f"--{name}" for name in Search._fields if name not in given]
     if arguments.files or missing:
         raise UserError(
             "give one file of codes and labels, or all of --query, --database, --query_labels and "
             f"--database_labels{f'; {missing[0]} is missing' if given and missing else ''}"
         )
     arrays = {name: code_files.read_array(value) for name, value in given.items()}
-    search = code_files.search_of(arrays, num_bits)
+    search = code_files.search_of(**arrays, num_bits=num_bits)
     return pathlib.Path(arguments.query).name, {"query to database": search}
 
 

@@ -1,4 +1,4 @@
-"""How a process hears SIGTERM and Ctrl-C."""
+"""How a process reacts to SIGTERM and Ctrl-C."""
 
 import contextlib
 import functools
@@ -10,24 +10,23 @@ from typing import Any
 
 from jxhash.errors import PREEMPTED
 
-# The SIGTERMs within `stop_event`.
+# The SIGTERMs received within `stop_event`.
 _heard: list[int] = []
 
 
 def leave_at_sigterm() -> None:
-    """From now on SIGTERM ends the process at once, with a line and 143: nothing is to be saved.
+    """From now on SIGTERM ends the process at once with one line and exit code 143; saves nothing.
 
-    At once also in compiled code that takes long or waits for another process, to which Python's
-    handlers are deaf, and in callbacks of C code, where what they raise is lost. Within
-    `stop_event` signals mean something else.
+    This includes long compiled code and waiting for another process, where Python's signal handlers
+    do not run, and callbacks of C code, where their exceptions are lost. `stop_event` overrides it.
     """
     _listen()
     signal.signal(signal.SIGTERM, _leave)
 
 
 @contextlib.contextmanager
-def dying_of_interrupts() -> Iterator[None]:
-    """Within it Ctrl-C ends the process at once, though compiled code waits for something."""
+def ending_at_ctrl_c() -> Iterator[None]:
+    """Within it Ctrl-C ends the process at once, even while compiled code waits."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
@@ -39,16 +38,16 @@ def dying_of_interrupts() -> Iterator[None]:
 def stop_event() -> Iterator[threading.Event]:
     """An event that SIGTERM and Ctrl-C set; never set outside the main thread, where none comes.
 
-    A second signal does what it would have done outside: who asks twice does not want to wait. So
-    does the first, once all is done, where it came too late for anyone to look.
+    A second signal acts as it would outside, at once; so does the first on leaving the context, in
+    case it came after the last check of the event.
     """
     event = threading.Event()
-    last = signal.SIGTERM
+    last: int = signal.SIGTERM
     _heard.clear()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
 
     def stop(number: int, _: Any) -> None:
         nonlocal last
@@ -71,7 +70,7 @@ def stop_event() -> Iterator[threading.Event]:
 
 @functools.cache
 def _listen() -> None:
-    """Starts the thread that hears of signals before Python's handlers do."""
+    """Starts the thread that receives signals before Python's handlers run."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing)
@@ -82,11 +81,11 @@ def _hear(reading: int) -> None:
     while numbers := os.read(reading, 64):
         new = [number for number in numbers if number == signal.SIGTERM]
         _heard.extend(new)
-        # Within `stop_event` the second.
+        # Within `stop_event`: the second one.
         if new and (signal.getsignal(signal.SIGTERM) is _leave or len(_heard) > 1):
             _leave()
 
 
 def _leave(*_: Any) -> None:
-    os.write(2, b"jxhash: stopped; the same command goes on from here\n")
+    os.write(2, b"jxhash: stopped; the same command resumes from here\n")
     os._exit(PREEMPTED)

@@ -1,7 +1,7 @@
-"""From labels to similarity: which rows of one side are related to which of the other.
+"""Similarity of samples from their labels.
 
-All functions are pure and make an [m, n] block from [m, C] and [n, C] multi-hot labels; callers
-pass one batch against the rest, so that nothing of size n x n need ever exist.
+All functions are pure and map [m, C] and [n, C] multi-hot labels to an [m, n] block. Callers pass
+one batch against the data set, so that no n x n matrix need ever exist.
 """
 
 import jax
@@ -16,7 +16,7 @@ def _shared_labels(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
     if labels_a.ndim != 2 or labels_b.ndim != 2 or labels_a.shape[1] != labels_b.shape[1]:
         raise ValueError(
             "labels are multi-hot matrices over the same classes, "
-            f"not {labels_a.shape} and {labels_b.shape}; make class numbers one-hot first"
+            f"not {labels_a.shape} and {labels_b.shape}; make class ids one-hot first"
         )
     return jnp.matmul(labels_a, labels_b.T, precision="highest")
 
@@ -29,7 +29,7 @@ def share_label(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
       labels_b: [n, C] multi-hot labels.
 
     Returns:
-      float32 [m, n]; a row without labels is similar to nothing.
+      float32 [m, n]; a row without labels is similar to no row.
 
     Raises:
       ValueError: the labels are not matrices over the same number of classes, or are negative.
@@ -44,7 +44,7 @@ def share_label(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
 
 
 def signed(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
-    """The same as `share_label` with -1 for the pairs that share none: S in {-1, +1}.
+    """Like `share_label`, but -1 for pairs that share no label: S in {-1, +1}.
 
     >>> signed([[1, 1, 0]], [[0, 1, 0], [0, 0, 1]]).tolist()
     [[1.0, -1.0]]

@@ -1,9 +1,12 @@
 """Small archives of the field's data sets, laid out as their authors distribute them."""
 
+import contextlib
 import functools
+import http.server
 import io
 import json
 import shutil
+import threading
 import zipfile
 
 import numpy as np
@@ -11,16 +14,7 @@ import PIL.Image
 import scipy.io
 import tensorflow_datasets as tfds
 
-from jxhash.data.builders import (
-    flickr30k,
-    iapr_tc12,
-    mirflickr25k,
-    mscoco2014,
-    nuswide,
-    pascal_sentence,
-    prepared,
-    wikipedia,
-)
+from jxhash.data.builders import base, mirflickr25k, prepared
 
 
 @functools.cache
@@ -82,7 +76,7 @@ def write_mirflickr(manual):
     write(manual, files)
 
 
-NUS = nuswide.Config(name="small", num_concepts=2, num_pictures=6, num_tags=3)
+NUS = base.Config(name="small", num_labels=2, num_pictures=6, num_words=3)
 
 
 NUS_FILES = [f"actor\\000{n}_90{n}.jpg" for n in range(6)]
@@ -112,7 +106,7 @@ def write_nuswide(manual):
     write(manual, files)
 
 
-COCO = mscoco2014.Config(name="small", num_words=4)
+COCO = base.Config(name="small", num_words=4)
 
 
 def coco_parts():
@@ -146,7 +140,7 @@ def write_coco(manual, parts):
         write(manual, files)
 
 
-IAPR = iapr_tc12.Config(name="small", num_pictures=4, num_labels=3, num_words=3)
+IAPR = base.Config(name="small", num_pictures=4, num_labels=3, num_words=3)
 
 
 IAPR_TEXTS = {
@@ -175,7 +169,7 @@ def write_iapr(manual):
     write(manual, files)
 
 
-WIKI = wikipedia.Config(name="small", num_words=3)
+WIKI = base.Config(name="small", num_words=3)
 
 
 CLASSES = [f"class{n}" for n in range(1, 11)]
@@ -201,9 +195,7 @@ def write_wikipedia(manual):
     return arrays
 
 
-PASCAL = pascal_sentence.Config(
-    name="small", num_pictures=3, num_classes=2, num_sentences=2, num_words=2
-)
+PASCAL = base.Config(name="small", num_pictures=3, num_labels=2, num_texts=2, num_words=2)
 
 
 def write_pascal(manual):
@@ -219,7 +211,7 @@ def write_pascal(manual):
     write(manual, {"pascal-sentences/index.html": page})
 
 
-FLICKR = flickr30k.Config(name="small", num_pictures=2, num_captions=2, num_words=3)
+FLICKR = base.Config(name="small", num_pictures=2, num_texts=2, num_words=3)
 
 
 CAPTIONS = "77.jpg#1\tA dog .\n77.jpg#0\tDog runs .\n5.jpg#0\tTwo men .\n5.jpg#1\tMen in a park .\n"
@@ -228,3 +220,22 @@ CAPTIONS = "77.jpg#1\tA dog .\n77.jpg#0\tDog runs .\n5.jpg#0\tTwo men .\n5.jpg#1
 def write_flickr(manual, captions=CAPTIONS):
     write(manual, {f"flickr30k-images/{n}.jpg": picture(n) for n in (5, 77)})
     write(manual, {"flickr30k/results_20130124.token": captions})
+
+
+@contextlib.contextmanager
+def served(folder):
+    """A folder at an address."""
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass

@@ -12,6 +12,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import hypothesis
 import jax
+import pytest
+
+from jxhash import parallel
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -28,3 +31,10 @@ def pytest_make_parametrize_id(val):
     if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 80):
         return "content"
     return None
+
+
+@pytest.fixture(params=["pmap", "shard_map"])
+def pmapped_by(request, monkeypatch):
+    """The implementation of `pmapped`."""
+    monkeypatch.setattr(parallel, "IMPLEMENTATION", request.param)
+    return request.param

@@ -29,7 +29,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 from weight_files import of_arrays, write_legacy, write_zip
 
-from jxhash import arrays, codes, configuration, data, main
+import jxhash
+from jxhash import codes, configuration, data, formats, running
 from jxhash.data import extract, protocols
 from jxhash.data.builders import (
     archive,
@@ -48,9 +49,9 @@ from jxhash.data.own import tables
 from jxhash.data.pictures import feature_files, regions
 from jxhash.errors import UserError
 from jxhash.evaluation import code_files, report
-from jxhash.formats import pth
-from jxhash.networks import matconvnet, weights
-from jxhash.networks.pictures import FORMATS, open_rgb
+from jxhash.formats import pth, tensor_files
+from jxhash.networks import matconvnet
+from jxhash.networks.picture_files import FORMATS, open_rgb
 from jxhash.training import progress
 
 RANDOM = np.random.default_rng(0)
@@ -82,7 +83,7 @@ class Reader(NamedTuple):
 
 
 def all_arrays(path):
-    for entry in arrays.open_file(path).values():
+    for entry in formats.open_file(path).values():
         # What is wrong with one is no fault of the others.
         with contextlib.suppress(UserError):
             stored = entry.open()
@@ -188,9 +189,9 @@ PEER_CODES = {
 
 
 def each_array(path):
-    for read in code_files.open_arrays(str(path)).values():
+    for entry in formats.open_file(path).values():
         with contextlib.suppress(UserError):
-            read()
+            formats.whole(entry)
     code_files.searches_in(str(path))
 
 
@@ -264,9 +265,10 @@ def contents_of(module, class_name, config):
         builder = types.SimpleNamespace(builder_config=config.skipping())
         faults = base.Faults(builder.builder_config)
         found = builder_class.contents(builder, fetch(folder), faults)
+        word = base.columns(base.vocabulary_of(found, config.num_words))
         for pairs in found.splits.values():
             for pair in pairs:
-                base.marked(pair.words, len(found.vocabulary))
+                base.bag(pair, word)
                 "\n".join((pair.id, *pair.texts)).encode()
                 with contextlib.suppress(UserError):
                     archive.checked_picture(pair.picture)
@@ -364,6 +366,7 @@ LINE = {"stage": "joint", "update": "networks"}
 
 def write_run(folder):
     config = small.config("thn")
+    (folder / "version.txt").write_text(f"{jxhash.__version__}\n")
     (folder / "config.json").write_text(configuration.as_json(config))
     (folder / "card.json").write_text(json.dumps({"sha256": "0" * 64, "name": "small"}))
     lines = [{"place": [0, n, 0], **LINE, "epoch": n, "loss": 0.5 / (n + 1)} for n in range(5)]
@@ -371,29 +374,27 @@ def write_run(folder):
 
 
 def read_run(folder):
-    main._require_own(folder, small.config("thn"))
-    main._require_same_data(folder, {"sha256": "0" * 64, "name": "small"})
+    running._require_own(folder, small.config("thn"))
+    running._require_same_data(folder, {"sha256": "0" * 64, "name": "small"})
     list(progress.read_metrics(folder / progress.FILE))
 
 
 def write_report(folder):
-    from jxhash.evaluation import measure, outcome
+    from jxhash.evaluation import artifacts, measure
 
     search = code_files.search_of(
-        {
-            "query": 2 * TAGS.astype(int) - 1,
-            "database": 2 * TAGS.astype(int) - 1,
-            "query_labels": LABELS,
-            "database_labels": LABELS,
-        }
+        query=2 * TAGS.astype(int) - 1,
+        database=2 * TAGS.astype(int) - 1,
+        query_labels=LABELS,
+        database_labels=LABELS,
     )
     found = {"image to text": code_files.found("image to text", search)}
     card = {"name": "small", "version": "1", "sizes": {"query": ROWS}, "sha256": "0" * 64}
     definitions = measure.fitted(measure.DEFAULT, list(found.values()))
-    results = measure.evaluate({"given": found}, found, definitions)
+    results = measure.evaluate({"given": found, "untrained networks": found}, definitions)
     statistics = measure.bit_statistics(found)
     made = report.make_report("t", card, "Hamming", results, statistics, {"seed": 0}, definitions)
-    (folder / "report.json").write_bytes(outcome.to_json(made))
+    (folder / "report.json").write_bytes(artifacts.to_json(made))
 
 
 # Pictures.
@@ -419,12 +420,12 @@ def saved(save, **contents):
 
 
 READERS = {
-    "pth": one("a.pth", lambda path: write_zip(path, *of_arrays(TENSORS)), weights.read),
+    "pth": one("a.pth", lambda path: write_zip(path, *of_arrays(TENSORS)), tensor_files.read),
     "pth, alone": one(
         "a.pth", lambda p: write_zip(p, *of_arrays(TENSORS)), pth.read, refuses=pth.PthError
     ),
-    "pth, older": one("a.pth", write_older_pth, weights.read),
-    "safetensors": one("a.safetensors", lambda path: save_file(TENSORS, path), weights.read),
+    "pth, older": one("a.pth", write_older_pth, tensor_files.read),
+    "safetensors": one("a.safetensors", lambda path: save_file(TENSORS, path), tensor_files.read),
     "matconvnet": one("a.mat", write_network, matconvnet.read),
     "matconvnet, packed": one(
         "a.mat", functools.partial(write_network, do_compression=True), matconvnet.read
@@ -481,9 +482,7 @@ READERS = {
     ),
     "tar": Reader(write_tar, read_tar, "*.t*"),
     "mirflickr25k": Reader(
-        archives.write_mirflickr,
-        contents_of(mirflickr25k, "Mirflickr25k", archives.MIR),
-        "**/*",
+        archives.write_mirflickr, contents_of(mirflickr25k, "Mirflickr25k", archives.MIR), "**/*"
     ),
     "nuswide": Reader(
         archives.write_nuswide, contents_of(nuswide, "Nuswide", archives.NUS), "**/*.txt"
@@ -494,9 +493,7 @@ READERS = {
         "**/*.json",
     ),
     "iapr_tc12": Reader(
-        archives.write_iapr,
-        contents_of(iapr_tc12, "IaprTc12", archives.IAPR),
-        "**/*.[te]*",
+        archives.write_iapr, contents_of(iapr_tc12, "IaprTc12", archives.IAPR), "**/*.[te]*"
     ),
     "wikipedia": Reader(
         archives.write_wikipedia,
@@ -514,9 +511,7 @@ READERS = {
         "**/*.html",
     ),
     "flickr30k": Reader(
-        archives.write_flickr,
-        contents_of(flickr30k, "Flickr30k", archives.FLICKR),
-        "**/*.token",
+        archives.write_flickr, contents_of(flickr30k, "Flickr30k", archives.FLICKR), "**/*.token"
     ),
     **{
         f"picture, {kind}": one(

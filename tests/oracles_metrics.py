@@ -4,6 +4,9 @@ import itertools
 
 import numpy as np
 
+from jxhash import metrics
+from jxhash.metrics import per_query
+
 
 def orders(distances):
     """All rankings of the items by distance, as tuples of item numbers."""
@@ -59,3 +62,29 @@ def over_orders(measure, distances, shared, *options):
     """The mean of a measure over all orders of the ties."""
     values = [measure([shared[i] for i in order], *options) for order in orders(distances)]
     return sum(values) / len(values)
+
+
+# The measures of the first k positions: the library's, and the plain loop.
+MEASURES_AT_K = {
+    "AP, min(k, relevant)": (
+        lambda h, k: per_query.average_precision(h, top_k=k),
+        lambda ranked, k: average_precision(ranked, k, "min(k, relevant)"),
+    ),
+    "AP, relevant": (
+        lambda h, k: per_query.average_precision(h, top_k=k, denominator="relevant"),
+        lambda ranked, k: average_precision(ranked, k, "relevant"),
+    ),
+    "AP, retrieved relevant": (
+        lambda h, k: per_query.average_precision(h, top_k=k, denominator="retrieved relevant"),
+        lambda ranked, k: average_precision(ranked, k, "retrieved relevant"),
+    ),
+    "precision": (lambda h, k: per_query.precision_at(h, [k])[:, 0], precision),
+    "recall": (lambda h, k: per_query.recall_at(h, [k])[:, 0], recall),
+    "hit rate": (lambda h, k: per_query.hit_rate_at(h, [k])[:, 0], hit_rate),
+    "NDCG": (lambda h, k: per_query.ndcg(h, top_k=k), ndcg),
+}
+
+
+def assert_same(a, b):
+    for part, (left, right) in zip(metrics.Histogram._fields, zip(a, b, strict=True), strict=True):
+        np.testing.assert_array_equal(left, right, err_msg=part)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from jxhash import methods
 from jxhash.configuration import read_run, run_config
 from jxhash.data.dataset import Dataset, Items, both_directions
-from jxhash.training import engine
+from jxhash.training import schedule
 
 CLASSES = 5
 OPTIMIZER = {
@@ -34,11 +34,7 @@ def rows(number: int, seed: int) -> dict[str, np.ndarray]:
     to_text = np.random.default_rng(91).random((CLASSES, 20)) < 0.3
     image = labels @ to_image + 0.3 * generator.normal(size=(number, 12))
     text = (labels @ to_text > 0) ^ (generator.random((number, 20)) < 0.05)
-    return {
-        "image": image.astype(np.float32),
-        "text": text.astype(np.uint8),
-        "labels": labels,
-    }
+    return {"image": image.astype(np.float32), "text": text.astype(np.uint8), "labels": labels}
 
 
 def items(arrays: dict[str, np.ndarray]) -> Items:
@@ -123,6 +119,11 @@ def regions_dataset(number: int = 101, *, labelled: bool = True) -> Dataset:
     return sentences_dataset(number, labelled=labelled, with_regions=True)
 
 
+LAYER = {"hidden": (32,), "dropout": 0.2}
+LAYERS = {"image": LAYER, "text": LAYER}
+DROPOUT = ("layers.image.dropout", "layers.text.dropout")
+
+
 class Case(NamedTuple):
     """What the table of tests needs to know of a method.
 
@@ -130,14 +131,12 @@ class Case(NamedTuple):
       settings: the method's part of a config, enough to learn `dataset`.
       short: changes that make its training a few epochs long.
       dropout: the settings that are dropout rates; () for a method without dropout.
-      supervised: whether it needs labels.
       dataset: makes the data that it learns from.
     """
 
     settings: dict[str, Any]
     short: Mapping[str, Any] = types.MappingProxyType({"epochs": 2})
-    dropout: tuple[str, ...] = ("image_dropout", "text_dropout")
-    supervised: bool = True
+    dropout: tuple[str, ...] = DROPOUT
     dataset: Callable[..., Dataset] = dataset
 
 
@@ -146,10 +145,7 @@ CASES = {
         {
             "first_epochs": 10,
             "epochs": 10,
-            "image_hidden": (32,),
-            "text_hidden": (32,),
-            "image_dropout": 0.2,
-            "text_dropout": 0.2,
+            "layers": LAYERS,
             "width": 32,
             "codewords": 16,
             "icm_sweeps": 1,
@@ -162,10 +158,7 @@ CASES = {
     "chn": Case(
         {
             "epochs": 20,
-            "image_hidden": (32,),
-            "text_hidden": (32,),
-            "image_dropout": 0.2,
-            "text_dropout": 0.2,
+            "layers": LAYERS,
             "margin": 0.5,
             "similar_weight": 3.0,
             "quantization_weight": 0.1,
@@ -175,10 +168,7 @@ CASES = {
     "cmhh": Case(
         {
             "epochs": 20,
-            "image_hidden": (32,),
-            "text_hidden": (32,),
-            "image_dropout": 0.2,
-            "text_dropout": 0.2,
+            "layers": LAYERS,
             "beta": 0.2,
             "focusing": 2.0,
             "quantization_weight": 0.1,
@@ -188,19 +178,21 @@ CASES = {
     "dcmh": Case(
         {
             "epochs": 30,
-            "image_network": "mlp",
-            "image_weights": "",
-            "image_reach": 0,
-            "image_pace": 1.0,
-            "image_hidden": (32,),
-            "text_hidden": (32,),
-            "image_dropout": 0.2,
-            "text_dropout": 0.2,
-            "hash_init": 0.05,
+            "image": {
+                "name": "mlp",
+                "hidden": (32,),
+                "dropout": 0.2,
+                "hash_init": 0.05,
+                "weights": "",
+                "augment_pixels": 0,
+                "pretrained_rate": 1.0,
+            },
+            "text": {"hidden": (32,), "dropout": 0.2, "hash_init": 0.05},
             "quantization_weight": 1.0,
             "balance_weight": 0.0,
             "optimizer": OPTIMIZER,
-        }
+        },
+        dropout=("image.dropout", "text.dropout"),
     ),
     "ddcmh": Case(
         {
@@ -208,24 +200,19 @@ CASES = {
             "reencoded_share": 0.25,
             "image_epochs": 20,
             "text_epochs": 20,
-            "image_hidden": (32,),
-            "text_hidden": (32,),
-            "image_input_dropout": 0.1,
-            "image_dropout": 0.2,
-            "text_dropout": 0.2,
+            "layers": {**LAYERS, "image": {**LAYER, "input_dropout": 0.1}},
             "image_optimizer": OPTIMIZER,
             "text_optimizer": OPTIMIZER,
         },
         short={"image_epochs": 2, "text_epochs": 2},
-        dropout=("image_input_dropout", "image_dropout", "text_dropout"),
+        dropout=("layers.image.input_dropout", *DROPOUT),
     ),
     "dvsh": Case(
         {
             "epochs": 25,
-            "image_hidden": (32,),
+            "image": {"hidden": (32,), "dropout": 0.1},
             "text_embedding": 16,
             "text_width": 24,
-            "image_dropout": 0.1,
             "text_dropout": 0.1,
             "similarity_margin": 0.5,
             "bit_margin": 0.5,
@@ -234,6 +221,7 @@ CASES = {
             "hashing_weight": 1.0,
             "optimizer": {**OPTIMIZER, "learning_rate": 1e-2},
         },
+        dropout=("image.dropout", "text_dropout"),
         dataset=sentences_dataset,
     ),
     "lcmh": Case(
@@ -246,16 +234,11 @@ CASES = {
         },
         short={},
         dropout=(),
-        supervised=False,
     ),
     "prdh": Case(
         {
             "epochs": 30,
-            "image_hidden": (32,),
-            "text_hidden": (32,),
-            "image_dropout": 0.2,
-            "text_dropout": 0.2,
-            "hash_init": 0.05,
+            "layers": {name: {**LAYER, "hash_init": 0.05} for name in ("image", "text")},
             "intra_weight": 1.0,
             "decorrelation_weight": 1e-3,
             "quantization_weight": 1.0,
@@ -266,10 +249,7 @@ CASES = {
     "thn": Case(
         {
             "epochs": 20,
-            "image_hidden": (32,),
-            "text_hidden": (32,),
-            "image_dropout": 0.2,
-            "text_dropout": 0.2,
+            "layers": LAYERS,
             "quantization_weight": 1e-4,
             "mmd_weight": 0.1,
             "optimizer": OPTIMIZER,
@@ -290,28 +270,42 @@ CASES = {
             "rounds": 2,
             "optimizer": {**OPTIMIZER, "learning_rate": 1e-2},
         },
+        dropout=("image_dropout", "text_dropout"),
         dataset=regions_dataset,
     ),
 }
 
 
+def _apart(settings: Any) -> Any:
+    """A copy in which no two settings are one dictionary, so that each changes alone."""
+    if not isinstance(settings, dict):
+        return settings
+    return {name: _apart(value) for name, value in settings.items()}
+
+
 def config(method: str, **changes) -> ConfigDict:
-    """A config for the method's data; `changes` are keys of the method's own part or of the run."""
+    """A config for the method's data.
+
+    `changes` are keys of the run or of the method's own part, there also "layers.image.dropout".
+    """
     made = run_config(
         method=method,
         data="small",
         bits=16,
         batch_size=16,
-        **{method: ConfigDict(CASES[method].settings)},
+        **{method: ConfigDict(_apart(CASES[method].settings))},
     )
     for key, value in changes.items():
+        *parts, last = key.split(".")
         part = made if key in made else made[method]
-        part[key] = value
+        for name in parts:
+            part = part[name]
+        part[last] = value
     return made
 
 
 def build(made: ConfigDict, data: Dataset):
     """(method, run settings) for a config and a data set."""
     run = read_run(made)
-    spec = engine.make_spec(data.training, run.batch_size, vocabulary_size=data.vocabulary_size)
+    spec = schedule.make_spec(data.training, run.batch_size, vocabulary_size=data.vocabulary_size)
     return methods.get(run.method).build(made, spec), run

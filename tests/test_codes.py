@@ -1,11 +1,11 @@
-"""Codes and similarity: values by hand, and numpy against jax."""
+"""Codes: values by hand, and numpy against jax."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jxhash import codes, similarity
+from jxhash import codes
 
 
 @pytest.mark.parametrize("xp", [np, jnp])
@@ -45,7 +45,7 @@ def test_wrong_codes_are_refused():
         codes.hamming_distance(a, codes.pack(a))
     with pytest.raises(ValueError, match="one length on both sides, not 8 and 4 bits"):
         codes.hamming_distance(a, a[:, :4])
-    with pytest.raises(ValueError, match="matrices with a row an item"):
+    with pytest.raises(ValueError, match="matrices with one row per item"):
         codes.hamming_distance(a[0], a)
     with pytest.raises(TypeError, match="integer"):
         codes.unpack(codes.pack(a), 7.5)
@@ -53,17 +53,3 @@ def test_wrong_codes_are_refused():
         codes.unpack(codes.pack(a), 9)
     with pytest.raises(TypeError, match="uint8"):
         codes.unpack(a, 8)
-
-
-def test_similarity_by_hand():
-    a, b = np.array([[1, 0, 1], [0, 0, 0]]), np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]])
-    assert similarity.share_label(a, b).tolist() == [[1, 0, 0], [0, 0, 0]]
-    assert similarity.signed(a, b).tolist() == [[1, -1, -1], [-1, -1, -1]]
-    np.testing.assert_allclose(similarity.cosine(a, b), [[0.5, 0, 0], [0, 0, 0]])
-    gradient = jax.grad(lambda x: similarity.cosine(x, b).sum())(a.astype(float))
-    assert np.all(np.isfinite(gradient))
-
-
-def test_class_numbers_are_refused():
-    with pytest.raises(ValueError, match="one-hot"):
-        similarity.share_label(np.array([1, 2]), np.array([1, 2]))

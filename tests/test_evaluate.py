@@ -177,7 +177,8 @@ def test_every_measure_is_in_the_report(tmp_path):
         np.testing.assert_allclose(list(found[name].values()), expected_curve)
     interval = metrics.bootstrap_interval(metrics.average_precision(histogram))
     np.testing.assert_allclose(found["map_interval"], interval[1:])
-    assert f"MAP from {interval.low:.3f} to {interval.high:.3f}" in printed
+    words = f"95 % bootstrap interval over queries: {interval.low:.3f}-{interval.high:.3f}"
+    assert words in printed
     score(*arguments, "--cut=7", "--ties=database_order", f"--output={tmp_path}")
     ranking = metrics.ranked_relevance(
         codes.hamming_distance(CODES["q_img"], CODES["r_txt"]),
@@ -221,7 +222,7 @@ def test_reports_are_compared_query_by_query(empty, tmp_path):
         ("--cut=0", "--cut=0 is not within"),
         ("--radius=21", "--radius=21 is not within the 20 bits"),
         ("--radius=-1", "--radius=-1 is not within"),
-        ("--empty=error", "1 of 30 queries, query to database, have nothing relevant"),
+        ("--empty=error", "1 of 30 queries, query to database, have no relevant item"),
         ("--anyway", "--anyway cannot be given here"),
     ],
 )
@@ -296,7 +297,7 @@ def test_a_column_of_zeros_and_ones_says_too_little(tmp_path):
         ({"query_labels": LABELS["q_l"] * 2}, "0 and 1"),
         ({"query_labels": IDS["q_l"]}, "over the same classes or class ids"),
         ({"query_labels": IDS["q_l"] * 0.5, "database_labels": IDS["r_l"]}, "whole numbers"),
-        ({"database": CODES["r_txt"][:0]}, "a row an item"),
+        ({"database": CODES["r_txt"][:0]}, "one row per item"),
         ({"query": np.array([{}], dtype=object)}, "holds Python objects"),
     ],
 )
@@ -317,7 +318,7 @@ NUMBERED = {"names": ["a"], "formats": [np.int64]}
         ("query", CODES["q_img"].astype("datetime64[s]"), "not real numbers"),
         ("query", CODES["q_img"].astype(complex), "not real numbers"),
         ("query", np.zeros((30, 20), NUMBERED), "not real numbers"),
-        ("query_labels", IDS["q_l"].astype(str), "query_labels: numbers are needed"),
+        ("query_labels", IDS["q_l"].astype(str), "query_labels: the array must hold numbers"),
         ("query_labels", np.zeros(30, NUMBERED), "not real numbers"),
         ("query_labels", IDS["q_l"] > 2, "class ids are whole numbers"),
         ("query_labels", IDS["q_l"] + np.inf, "class ids are whole numbers"),

@@ -17,8 +17,8 @@ SMALL = [
     "--config=configs/ddcmh.py",
     "--config.ddcmh.image_epochs=6",
     "--config.ddcmh.text_epochs=6",
-    "--config.ddcmh.image_hidden=(64,)",
-    "--config.ddcmh.text_hidden=(64,)",
+    "--config.ddcmh.layers.image.hidden=(64,)",
+    "--config.ddcmh.layers.text.hidden=(64,)",
     "--config.ddcmh.cosdish_restarts=2",
     "--config.batch_size=50",
     "--config.bits=8",
@@ -118,7 +118,7 @@ def test_sigterm_to_one_saves_and_ends_all(tmp_path):
     both[1].terminate()
     for code, _, err in map(ended, both):
         assert code == 143, err
-        assert "goes on from here" in err
+        assert "resumes from here" in err
     assert number_of_checkpoint(workdir) > 0
 
 

@@ -1,4 +1,4 @@
-"""The README and the notebook do what they say."""
+"""The README, the guide and the notebook do what they say."""
 
 import json
 import pathlib
@@ -7,6 +7,7 @@ import re
 import pytest
 
 import jxhash
+from jxhash.methods import chn
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
@@ -45,6 +46,15 @@ def test_pictures_and_links_are_there():
     places = (ROOT, pathlib.Path(jxhash.__file__).parent.parent)
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert any((place / target).exists() for place in places), target
+
+
+def test_the_guide_goes_through_a_method_line_by_line():
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    quoted = "".join(re.findall(r"^```python\n(.*?)```", guide, flags=re.DOTALL | re.MULTILINE))
+    method = pathlib.Path(chn.__file__).read_text()
+    assert [line for line in quoted.splitlines() if line] == [
+        line for line in method.splitlines() if line
+    ]
 
 
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):

@@ -36,19 +36,16 @@ def names() -> list[str]:
     return sorted([*_EMBEDDED, *_FROM_FILES])
 
 
-def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
-    """Loads a data set.
+def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Loads a data set and checks it.
 
     Args:
-      name: one of `names()`; the path of a file or folder that `files` reads; or a prepared data
-        set, a protocol and a seed, such as "nuswide/tc21:dcmh:0" (see `prepared.load`). With
+      name: one of `names()`; the path of a file or folder that `own_files` reads; or a prepared
+        data set, a protocol and a seed, such as "nuswide/tc21:dcmh:0" (see `prepared.load`). With
         "-pixels-SIZE" behind it ("clipart-pixels-224", "photographs-pixels-224",
         "nuswide/tc21-pixels-224:dcmh:0") the images are the pictures themselves.
       data_dir: the folder that holds the folders of the sets that do not come with the package; by
-        default the environment variable JXHASH_DATA_DIR says it.
-
-    Returns:
-      The data set, checked.
+        default $JXHASH_DATA_DIR.
 
     Raises:
       UserError: the name is unknown, or files are missing or damaged.
@@ -62,10 +59,10 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
             f"{folder!r} and give the folder around it"
         )
         return loader(_root(data_dir, otherwise) / folder)
-    path = pathlib.Path(name).expanduser()
-    if path.exists():
-        return own_files.load(path)
-    plain, size = _without_size(name)
+    plain, size = name, None
+    match = _PIXELS.fullmatch(name)
+    if match and not pathlib.Path(name).expanduser().exists():
+        plain, size = match[1] + (match[3] or ""), int(match[2])
     if size and plain == "clipart":
         return embedded_sets.load_clipart_pixels(size)
     path = pathlib.Path(plain).expanduser()
@@ -85,13 +82,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     )
 
 
-def _without_size(name: str) -> tuple[str, int | None]:
-    """A name without "-pixels-SIZE", and that size; None where it names none."""
-    match = _PIXELS.fullmatch(name)
-    return (match[1] + (match[3] or ""), int(match[2])) if match else (name, None)
-
-
-def _root(data_dir: str | os.PathLike | None, otherwise: str) -> pathlib.Path:
+def _root(data_dir: str | os.PathLike[str] | None, otherwise: str) -> pathlib.Path:
     root = data_dir or os.environ.get("JXHASH_DATA_DIR")
     if not root:
         raise UserError(f"{otherwise} with --data_dir or JXHASH_DATA_DIR")

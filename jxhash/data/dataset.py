@@ -2,47 +2,35 @@
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash.arrays import Rows, rows_not_finite
+from jxhash.data.pictures.decoding import EncodedPictures, Pictures
 from jxhash.errors import UserError
+from jxhash.rows import RowArray, Rows, rows_not_finite
 
-MODALITIES = ("image", "text")
+# What has rows, of which some can be taken.
+Input = np.ndarray | Rows | EncodedPictures
 
 
 @dataclasses.dataclass(frozen=True)
 class Items:
-    """Rows that are searched with or for.
+    """Rows that are searched with or for."""
 
-    Attributes:
-      inputs: modality -> array, rows first, in memory or read by rows; a collection may bring one
-        modality only.
-      labels: multi-hot uint8 [n, C], read by the evaluator.
-      titles: n short texts to show; none where nothing is shown, as of codes from files.
-      pictures: n encoded pictures to show (PNG, JPEG or WebP), or None where there are none.
-    """
-
-    inputs: Mapping[str, np.ndarray | Rows]
-    labels: np.ndarray
-    titles: Sequence[str]
-    pictures: Sequence[bytes] | None = None
+    inputs: Mapping[str, RowArray]  # of each modality; a collection may bring one only
+    labels: np.ndarray  # multi-hot uint8 [n, C], read by the evaluator
+    titles: Sequence[str]  # to show; empty where nothing is shown, as of codes from files
+    pictures: Sequence[bytes] | None = None  # to show: PNG, JPEG or WebP
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 class Task(NamedTuple):
-    """One direction of retrieval.
-
-    Attributes:
-      query_modality: "image" or "text".
-      database_modality: the other one.
-      query: the items to search with.
-      database: the items to search for.
-    """
+    """One direction of retrieval; of the modalities one is "image", the other "text"."""
 
     query_modality: str
     database_modality: str
@@ -59,54 +47,45 @@ class Task(NamedTuple):
 class Dataset:
     """A data set, checked.
 
-    Attributes:
-      card: what names this data and how it was made, as JSON values; printed with every number.
-      training: source -> name -> array, in memory or read by rows: all that a method may learn
-        from. Paired rows are the source "pairs", the only one that may hold `labels`: labels of
-        unpaired collections are in `tasks`, where the evaluator alone finds them.
-      tasks: the test, one task a direction.
-      validation: tasks for choosing models, made of training data; may be empty.
-      trained: the items of the source "pairs" as a database, for the codes that a method learned
-        for them; None where no task asks for it.
-      vocabulary_size: the number of words V where texts are token numbers 1 to V (0 is padding at
-        the end), else None.
-
     Raises:
       UserError: a source or split is empty, arrays of one source differ in length, features are NaN
         or infinite, token numbers are outside of the vocabulary or follow padding, or an unpaired
         source holds labels.
     """
 
+    # What names this data and how it was made, as JSON values; printed with every number.
     card: Mapping[str, Any]
-    training: Mapping[str, Mapping[str, np.ndarray | Rows]]
-    tasks: tuple[Task, ...]
-    validation: tuple[Task, ...] = ()
+    # Source -> name -> array: all that a method may learn from. Paired rows are the source "pairs",
+    # the only one that may hold `labels`: labels of unpaired collections are in `tasks`, where the
+    # evaluator alone finds them.
+    training: Mapping[str, Mapping[str, RowArray]]
+    tasks: tuple[Task, ...]  # the test, one task a direction
+    validation: tuple[Task, ...] = ()  # for choosing models, made of training data
+    # The source "pairs" as a database, for the codes that a method learned for them.
     trained: Items | None = None
+    # The number of words V where texts are token numbers 1 to V (0 is padding at the end).
     vocabulary_size: int | None = None
 
     def __post_init__(self) -> None:
         for source, arrays in self.training.items():
-            _check_arrays(f"source {source!r}", arrays)
             if source != "pairs" and "labels" in arrays:
                 raise UserError(
                     f"the unpaired source {source!r} holds labels; they belong to the tasks, which "
                     "training does not see"
                 )
+        checked = {f"source {source!r}": arrays for source, arrays in self.training.items()}
         for task in (*self.tasks, *self.validation):
             for side, items in (("query", task.query), ("database", task.database)):
-                _check_arrays(f"{side} of {task.name}", {**items.inputs, "labels": items.labels})
-        if self.vocabulary_size is None:
-            return
-        parts = {f"source {name!r}": arrays for name, arrays in self.training.items()}
-        for task in (*self.tasks, *self.validation):
-            parts |= {f"query of {task.name}": task.query.inputs}
-            parts |= {f"database of {task.name}": task.database.inputs}
-        for what, arrays in parts.items():
-            if "text" in arrays:
+                arrays = {**items.inputs, "labels": items.labels}
+                checked[f"{side} of {task.name}"] = arrays
+        for what, arrays in checked.items():
+            _check_arrays(what, arrays)
+            if "text" in arrays and self.vocabulary_size is not None:
                 _check_tokens(what, arrays["text"], self.vocabulary_size)
 
 
-def _check_arrays(what: str, arrays: Mapping[str, np.ndarray | Rows]) -> None:
+def _check_arrays(what: str, arrays: Mapping[str, RowArray]) -> None:
+    arrays = _flat(arrays)
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise UserError(f"the arrays of {what} differ in length: {lengths}")
@@ -117,11 +96,20 @@ def _check_arrays(what: str, arrays: Mapping[str, np.ndarray | Rows]) -> None:
         if bad.size:
             raise UserError(
                 f"{name} of {what} holds NaN or infinity in {bad.size} rows, the first is row "
-                f"{bad[0]}; drop or mend these rows"
+                f"{bad[0]}; drop or fix these rows"
             )
 
 
-def _check_tokens(what: str, tokens: np.ndarray | Rows, vocabulary_size: int) -> None:
+def _flat(arrays: Mapping[str, Any], within: str = "") -> dict[str, RowArray]:
+    """All arrays by name, the views of a modality as "image.low"."""
+    found: dict[str, RowArray] = {}
+    for name, array in arrays.items():
+        views = isinstance(array, Mapping)
+        found |= _flat(array, f"{within}{name}.") if views else {f"{within}{name}": array}
+    return found
+
+
+def _check_tokens(what: str, tokens: RowArray, vocabulary_size: int) -> None:
     tokens = np.asarray(tokens)
     outside = (tokens < 0) | (tokens > vocabulary_size)
     after_padding = (tokens[:, 1:] != 0) & (tokens[:, :-1] == 0)
@@ -135,8 +123,47 @@ def _check_tokens(what: str, tokens: np.ndarray | Rows, vocabulary_size: int) ->
 
 def both_directions(query: Items, database: Items) -> tuple[Task, ...]:
     """Image to text and text to image between two sets of items."""
-    image, text = MODALITIES
-    return (Task(image, text, query, database), Task(text, image, query, database))
+    return (Task("image", "text", query, database), Task("text", "image", query, database))
+
+
+def from_parts(
+    card: Mapping[str, Any],
+    inputs: Mapping[str, Input],
+    labels: np.ndarray,
+    titles: Sequence[str],
+    pictures: Pictures | None,
+    parts: Mapping[str, np.ndarray],
+    vocabulary_size: int | None = None,
+) -> Dataset:
+    """A data set of n labelled pairs; see `Dataset` and `Items`.
+
+    `parts` maps "train", "validation" (may be empty), "query" and "database" to row numbers.
+
+    Raises:
+      UserError: as `Dataset` does.
+    """
+
+    def items(part: str) -> Items:
+        rows = parts[part]
+        return Items(
+            {
+                name: values[rows] if isinstance(values, np.ndarray) else values.take(rows)
+                for name, values in inputs.items()
+            },
+            labels[rows],
+            [titles[row] for row in rows],
+            None if pictures is None else pictures.take(rows),
+        )
+
+    train, validation = items("train"), items("validation")
+    return Dataset(
+        card=card,
+        training={"pairs": {**train.inputs, "labels": train.labels}},
+        tasks=both_directions(items("query"), items("database")),
+        validation=both_directions(validation, train) if len(validation) else (),
+        trained=train,
+        vocabulary_size=vocabulary_size,
+    )
 
 
 def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
@@ -146,3 +173,8 @@ def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def json_hash(hashes: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON values, such as several hashes."""
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-r"""Works out the features of pictures and writes a feature file: `python -m jxhash.data.extract`.
+r"""Computes the features of pictures and writes a feature file: `python -m jxhash.data.extract`.
 
     python -m jxhash.data.extract --network=cnn-f --weights=imagenet-vgg-f.mat \
         --pictures=mirflickr --output=mirflickr-cnn-f.npz
@@ -17,25 +17,32 @@ FILE.npz.part.
 
 import argparse
 import hashlib
+import itertools
 import json
+import os
 import pathlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from tqdm import tqdm
+
+import jxhash
+from jxhash import formats
+from jxhash.atomic_files import locked, read_json, replacing, write_atomically
+from jxhash.data.pictures import decoding, feature_files
+from jxhash.data.text_files import numbered, read_text
 from jxhash.errors import Preempted, UserError, as_exit_code
 
 if TYPE_CHECKING:
-    import numpy as np
+    from jxhash.networks.picture_encoder import Encoder
 
-    from jxhash.networks.encoder import Encoder
-
-NETWORKS = ("lite0", "alexnet", "cnn-f")  # of networks.encoders, which takes a while to import
+NETWORKS = ("lite0", "alexnet", "cnn-f")  # of networks.pretrained: importing it takes seconds
 
 # Files of a folder with these endings are its pictures; others are left out and counted.
-ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff"})
-ENDINGS |= {".webp"}
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 # Pictures between two saves.
 CHUNK = 512
@@ -44,15 +51,10 @@ _PLAN = "plan.json"
 
 
 class Listed(NamedTuple):
-    """The pictures to encode.
+    """The pictures to encode."""
 
-    Attributes:
-      files: id -> file, in the order of the rows.
-      others: files of the folder that do not end like a picture.
-    """
-
-    files: Mapping[str, pathlib.Path]
-    others: Sequence[pathlib.Path]
+    files: Mapping[str, pathlib.Path]  # by id, in the order of the rows
+    others: Sequence[pathlib.Path]  # of the folder, that do not end like a picture
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -95,16 +97,14 @@ def run(arguments: argparse.Namespace) -> str:
     Raises:
       UserError: something about the files or options is wrong.
     """
-    from jxhash.data.pictures import feature_files
-
     _require_options(arguments)
     listed = list_pictures(arguments.pictures)
     if arguments.features:
         plan = {"features_sha256": _file_hash(arguments.features)}
     else:
-        from jxhash.networks import encoders
+        from jxhash.networks import pretrained
 
-        weights = encoders.weights_file(arguments.network, arguments.weights)
+        weights = pretrained.weights_file(arguments.network, arguments.weights)
         plan = {"network": arguments.network, "weights_sha256": _file_hash(weights)}
     plan["pictures_sha256"] = _listing_hash(listed)
     part = arguments.output.with_name(arguments.output.name + ".part")
@@ -132,13 +132,12 @@ def list_pictures(source: pathlib.Path) -> Listed:
     """
     if source.is_dir():
         found = sorted(path for path in source.rglob("*") if path.is_file())
-        pictures = [path for path in found if path.suffix.lower() in ENDINGS]
-        files = {_id(source, path): path for path in pictures}
+        files = {_id(source, path): path for path in found if path.suffix.lower() in ENDINGS}
         others = [path for path in found if path.suffix.lower() not in ENDINGS]
     elif source.is_file():
         files, others = _read_list(source), []
     else:
-        raise UserError(f"there is no folder and no list {source}")
+        raise UserError(f"there is no folder or list {source}")
     if not files:
         raise UserError(f"{source} names no picture")
     return Listed(files, others)
@@ -146,40 +145,24 @@ def list_pictures(source: pathlib.Path) -> Listed:
 
 def _id(folder: pathlib.Path, path: pathlib.Path) -> str:
     name = path.relative_to(folder).as_posix()
-    if "\n" in name or not name.isprintable():
+    if not name.isprintable():
         raise UserError(f"{str(path)!a}: rename this file; its name makes no id of one line")
     return name
 
 
 def _read_list(source: pathlib.Path) -> dict[str, pathlib.Path]:
     files: dict[str, pathlib.Path] = {}
-    for number, line in enumerate(source.read_bytes().splitlines(), start=1):
-        try:
-            name = line.decode().strip()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{source}, line {number}: not in UTF-8 ({error})") from error
-        if not name:
-            continue
+    for where, name in numbered(source, read_text(source).splitlines()):
         file = source.parent / name
         if name in files:
-            raise UserError(f"{source}, line {number}: {name!r} occurs twice")
-        if not _is_file(file):
-            raise UserError(f"{source}, line {number}: there is no picture {str(file)[:300]!r}")
+            raise UserError(f"{where}: {name!r} occurs twice")
+        if not os.path.isfile(file):  # unlike Path.is_file, False for a name no file can have
+            raise UserError(f"{where}: there is no picture {str(file)[:300]!r}")
         files[name] = file
     return files
 
 
-def _is_file(path: pathlib.Path) -> bool:
-    try:
-        return path.is_file()
-    # A name that no file can have.
-    except (OSError, ValueError):
-        return False
-
-
 def _require_options(arguments: argparse.Namespace) -> None:
-    from jxhash.data.pictures import feature_files
-
     if arguments.output.suffix not in feature_files.SUFFIXES:
         raise UserError(f"--output={arguments.output} must end in .npz or .npy")
     if arguments.batch_size < 1:
@@ -210,9 +193,7 @@ def _listing_hash(listed: Listed) -> str:
 def _encode(
     arguments: argparse.Namespace, listed: Listed, part: pathlib.Path, plan: Mapping[str, Any]
 ) -> dict[str, Any]:
-    from jxhash.atomic_files import locked, read_json, write_atomically
-    from jxhash.data.pictures import feature_files
-    from jxhash.networks import encoders
+    from jxhash.networks import pretrained
 
     with locked(part):
         if (part / _PLAN).exists() and read_json(part / _PLAN) != plan:
@@ -221,33 +202,27 @@ def _encode(
                 "since; remove it, or choose another --output"
             )
         write_atomically(part / _PLAN, json.dumps(plan).encode())
-        encoder = encoders.load(arguments.network, arguments.weights)
+        encoder = pretrained.load(arguments.network, arguments.weights)
         chunks = _encode_chunks(arguments, encoder, listed, part)
         ids = [name for chunk in chunks for name in _read_chunk(chunk)["ids"].tolist()]
         damaged = [text for chunk in chunks for text in _read_chunk(chunk)["damaged"].tolist()]
         if not ids:
             raise UserError(f"none of the {len(damaged)} pictures can be read: {damaged[0]}")
-        card = _card(plan, ids, encoder.width) | {
-            "encoder": encoder.described,
-            "damaged": damaged,
-        }
         parts = (_read_chunk(chunk)["features"] for chunk in chunks)
+        card = _card(len(ids), encoder.width, plan) | {"encoder": encoder.described}
+        card["damaged"] = damaged
         feature_files.write(arguments.output, ids, parts, encoder.width, card)
     return card
 
 
-def _card(plan: Mapping[str, Any], ids: Sequence[str], width: int) -> dict[str, Any]:
-    import jxhash
-
-    return {"jxhash": jxhash.__version__, "rows": len(ids), "width": width, "plan": dict(plan)}
+def _card(rows: int, width: int, plan: Mapping[str, Any]) -> dict[str, Any]:
+    return {"jxhash": jxhash.__version__, "rows": rows, "width": width, "plan": plan}
 
 
 def _encode_chunks(
     arguments: argparse.Namespace, encoder: "Encoder", listed: Listed, part: pathlib.Path
 ) -> list[pathlib.Path]:
-    """Works out the chunks that are not there yet; returns the files of all."""
-    from tqdm import tqdm
-
+    """Computes the missing chunks; returns the files of all."""
     names = list(listed.files)
     files = []
     with tqdm(total=len(names), desc="encoding", unit="picture") as bar:
@@ -269,79 +244,52 @@ def _write_chunk(
     arguments: argparse.Namespace,
     advance: Callable[[int], Any],
 ) -> None:
-    import numpy as np
-
-    from jxhash.atomic_files import replacing
+    from jxhash.networks.picture_encoder import encode
 
     damaged: list[str] = []
     ids, rows = [], [np.zeros((0, encoder.width), np.float32)]
-    for names, pixels in _batches(pictures, encoder, arguments, damaged, advance):
+    decoded = _decoded(pictures, encoder, arguments, damaged, advance)
+    while batch := list(itertools.islice(decoded, arguments.batch_size)):
+        names, pixels = zip(*batch, strict=True)
+        found = encode(encoder, np.stack(pixels), arguments.batch_size)
+        bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if bad.size:
+            raise UserError(
+                f"the features of {names[bad[0]]} are not finite; look for NaN in the weights"
+            )
         ids += names
-        rows.append(_checked_features(encoder, names, pixels, arguments.batch_size))
+        rows.append(found)
+    features = np.concatenate(rows)
     with replacing(file) as stream:
-        texts = {"ids": np.array(ids, str), "damaged": np.array(damaged, str)}
-        np.savez(stream, features=np.concatenate(rows), **texts)
+        np.savez(stream, ids=np.array(ids, str), features=features, damaged=np.array(damaged, str))
 
 
-def _batches(
+def _decoded(
     pictures: Mapping[str, pathlib.Path],
     encoder: "Encoder",
     arguments: argparse.Namespace,
     damaged: list[str],
     advance: Callable[[int], Any],
-) -> Iterator[tuple[list[str], "np.ndarray"]]:
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yields ids and pixels; damaged pictures end the run, or are added to `damaged`."""
-    import numpy as np
-
-    from jxhash.data.pictures import decoding
-
-    size = arguments.batch_size
-    names: list[str] = []
-    pixels: list[np.ndarray] = []
-    read = decoding.ahead(lambda name: encoder.fit(pictures[name]), pictures, 2 * size)
-    for name, future in read:
+    depth = 2 * arguments.batch_size
+    for name, future in decoding.ahead(lambda name: encoder.fit(pictures[name]), pictures, depth):
         advance(1)
         try:
-            pixels.append(future.result())
-            names.append(name)
+            yield name, future.result()
         except (OSError, ValueError) as error:
             if not arguments.skip_damaged:
                 raise UserError(
-                    f"{pictures[name]}: {error}; mend or remove it, or leave out such pictures "
+                    f"{pictures[name]}: {error}; fix or remove it, or leave out such pictures "
                     "with --skip_damaged"
                 ) from error
             damaged.append(f"{name}: {error}")
-        if len(names) == size:
-            yield names, np.stack(pixels)
-            names, pixels = [], []
-    if names:
-        yield names, np.stack(pixels)
 
 
-def _checked_features(
-    encoder: "Encoder", names: Sequence[str], pixels: "np.ndarray", batch_size: int
-) -> "np.ndarray":
-    import numpy as np
-
-    from jxhash.networks.encoder import encode
-
-    found = encode(encoder, pixels, batch_size)
-    if found.shape != (len(names), encoder.width):
-        raise ValueError(f"features of shape {found.shape}, not {(len(names), encoder.width)}")
-    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
-    if bad.size:
-        raise UserError(
-            f"the features of {names[bad[0]]} are not finite; look for NaN in the weights"
-        )
-    return found
-
-
-def _read_chunk(file: pathlib.Path) -> dict[str, "np.ndarray"]:
-    from jxhash import arrays
-
+def _read_chunk(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        entries = arrays.open_file(file)
-        return {name: arrays.whole(entries[name]) for name in ("ids", "features", "damaged")}
+        entries = formats.open_file(file)
+        return {name: formats.whole(entries[name]) for name in ("ids", "features", "damaged")}
     except (ValueError, KeyError) as error:
         raise UserError(f"{file} is damaged ({error}); remove it, and start again") from error
 
@@ -349,13 +297,11 @@ def _read_chunk(file: pathlib.Path) -> dict[str, "np.ndarray"]:
 def _take(
     source: pathlib.Path, listed: Listed, output: pathlib.Path, plan: Mapping[str, Any]
 ) -> dict[str, Any]:
-    from jxhash.data.pictures import feature_files
-
     found = feature_files.read(source)
     ids, width = list(listed.files), found.features.shape[1]
     rows, unused = feature_files.matched(source, ids, found.ids)
     parts = (found.features[rows[first : first + CHUNK]] for first in range(0, len(ids), CHUNK))
-    card = _card(plan, ids, width) | {"encoder": found.card, "unused": len(unused)}
+    card = _card(len(ids), width, plan) | {"encoder": found.card, "unused": len(unused)}
     feature_files.write(output, ids, parts, width, card)
     return card
 

@@ -1,4 +1,4 @@
-"""Names of rows: each once, and those of one file found in another."""
+"""Names and numbers of rows: each once, and those of one file found in another."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,15 +9,10 @@ from jxhash.errors import UserError
 
 
 class Matched(NamedTuple):
-    """Which rows of a file belong to the rows of another.
+    """Which rows of a file belong to the rows of another."""
 
-    Attributes:
-      rows: for each wanted name the number of its row, -1 where there is none.
-      unused: the numbers of the rows that nothing wants.
-    """
-
-    rows: np.ndarray
-    unused: np.ndarray
+    rows: np.ndarray  # for each wanted name the number of its row, -1 where there is none
+    unused: np.ndarray  # the numbers of the rows that nothing wants
 
     @property
     def missing(self) -> np.ndarray:
@@ -44,3 +39,39 @@ def require_once(where: str, names: Sequence[str]) -> None:
             raise UserError(
                 f"{where}: the id {name!r} names the rows {rows[name]} and {row} (from 0)"
             )
+
+
+def row_numbers(
+    where: str, numbers: np.ndarray, num_rows: int, first: int = 0, hint: str = ""
+) -> np.ndarray:
+    """Checks a list of row numbers and counts them from 0: int64 [m], increasing.
+
+    Args:
+      where: its name, for messages.
+      numbers: [m], or any shape with one axis longer than 1.
+      num_rows: how many rows there are.
+      first: the number of the first row.
+      hint: the end of a message about a number out of range.
+
+    Raises:
+      UserError: it is no such list, is empty, or names a row twice.
+    """
+    if numbers.dtype.kind not in "iuf" or numbers.size != max(numbers.shape, default=1):
+        raise UserError(
+            f"{where}: expected a list of row numbers, found {numbers.dtype} {numbers.shape}"
+        )
+    if numbers.size == 0:
+        raise UserError(f"{where}: the list is empty")
+    flat = numbers.ravel()
+    if not np.array_equal(flat, np.trunc(flat)):
+        raise UserError(f"{where}: holds numbers that are not whole")
+    bad = np.flatnonzero((flat < first) | (flat >= num_rows + first))
+    if bad.size:
+        raise UserError(
+            f"{where}, entry {bad[0]}: {flat[bad[0]]:g} is not in {first} to "
+            f"{num_rows - 1 + first}{hint}"
+        )
+    rows, counts = np.unique(flat.astype(np.int64) - first, return_counts=True)
+    if len(rows) != len(flat):
+        raise UserError(f"{where}: row {rows[counts > 1][0] + first} is there twice")
+    return rows

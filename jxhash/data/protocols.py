@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from jxhash import arrays
+from jxhash import formats
 from jxhash.data.dataset import content_hash
-from jxhash.data.own.tables import read_text
+from jxhash.data.ids import row_numbers
+from jxhash.data.text_files import numbered, read_text, whole_number
 from jxhash.errors import UserError
 
 PARTS = ("query", "database", "train", "validation")
@@ -28,24 +29,14 @@ _MAX_BYTES = 2**28
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How many pairs a protocol gives to what.
-
-    Attributes:
-      query: the queries; the database is all other pairs of the pool, or those that are not
-        training pairs where `disjoint`.
-      train: the training pairs, a part of the database; None: all of it.
-      validation: pairs to choose settings with, of those that are neither queries nor trained on.
-      pools: the published numbers of pairs; empty where none was found.
-      tagged: pairs without a word are left out of the pool.
-      disjoint: whether training pairs are no part of the database.
-    """
+    """How many pairs a protocol gives to what; all pairs but the queries are the database."""
 
     query: int
-    train: int | None
-    validation: int = 0
-    pools: tuple[int, ...] = ()
-    tagged: bool = False
-    disjoint: bool = False
+    train: int | None  # pairs of the database; None for all of it
+    validation: int = 0  # to choose settings with, neither queries nor trained on
+    pools: tuple[int, ...] = ()  # the published numbers of pairs; empty where none was found
+    tagged: bool = False  # pairs without a word are left out of the pool
+    disjoint: bool = False  # training pairs are no part of the database
 
 
 _MIR = (20_015,)
@@ -97,9 +88,7 @@ PROTOCOLS: Mapping[str, Mapping[str, Sizes]] = {
         "mirflickr25k": Sizes(2_000, 5_000, 1_000, _MIR),
         "nuswide/tc10": Sizes(2_000, 5_000, 1_000, _NUS_10),
     },
-    "acmr": {
-        "pascal_sentence": Sizes(200, None, 0, (1_000,)),
-    },
+    "acmr": {"pascal_sentence": Sizes(200, None, 0, (1_000,))},
     "thn": {
         "mirflickr25k": Sizes(2_000, 10_000, 1_000, _MIR, disjoint=True),
         "nuswide/tc21": Sizes(2_100, 10_500, 1_000, disjoint=True),
@@ -109,18 +98,13 @@ PROTOCOLS: Mapping[str, Mapping[str, Sizes]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A division of the rows of a data set.
-
-    Attributes:
-      query, database, train, validation: row numbers, int64, sorted; no query is in another part.
-      card: name, seed or file, sizes and `sha256` of the lists, to be printed with every number.
-    """
+    """A division of the rows of a data set: row numbers, int64, sorted, no query elsewhere."""
 
     query: np.ndarray
     database: np.ndarray
     train: np.ndarray
     validation: np.ndarray
-    card: Mapping[str, Any]
+    card: Mapping[str, Any]  # name, seed or file, sizes and `sha256`, printed with every number
 
 
 def names() -> list[str]:
@@ -133,15 +117,14 @@ def draw(
 ) -> Split:
     """Draws a protocol's division.
 
+    The same seed draws the same queries and training pairs with every version of numpy.
+
     Args:
       name: one of `names()`.
       data: the data set, and its config where protocols differ by it, such as "nuswide/tc21".
       num_rows: its pairs.
       seed: another seed draws another division.
       tagged: bool [num_rows], the pairs with a word; for protocols that leave the others out.
-
-    Returns:
-      The division; its queries and training pairs do not change between versions of numpy.
 
     Raises:
       UserError: the name is unknown, says nothing of this data set, or belongs to a pool of another
@@ -184,13 +167,7 @@ def _sizes(name: str, data: str) -> Sizes:
 def divide(
     rows: np.ndarray, sizes: Sizes, seed: int, card: Mapping[str, Any] | None = None
 ) -> Split:
-    """Divides some rows at random: queries first, then training, then validation pairs.
-
-    Args:
-      rows: the pool, row numbers.
-      sizes: how many pairs each part gets.
-      seed: of the permutation.
-      card: what the division's card says besides.
+    """Divides the pool `rows` at random: queries first, then training, then validation pairs.
 
     Raises:
       UserError: there are too few rows.
@@ -210,10 +187,10 @@ def divide(
         "train": rest[:train],
         "validation": rest[train : train + sizes.validation],
     }
-    return _split(parts, {**(card or {}), "seed": seed})
+    return of_parts(parts, {**(card or {}), "seed": seed})
 
 
-def read(path: str | os.PathLike, num_rows: int, *, first: int | None = None) -> Split:
+def read(path: str | os.PathLike[str], num_rows: int, *, first: int | None = None) -> Split:
     """Reads a division from an authors' files.
 
     Args:
@@ -235,11 +212,12 @@ def read(path: str | os.PathLike, num_rows: int, *, first: int | None = None) ->
     path = pathlib.Path(path)
     if first is None:
         first = int(path.suffix.lower() == ".mat")
+    hint = f" (give first={1 - first} where rows are counted from {1 - first})"
     lists: dict[str, np.ndarray] = {}
     for part, where, array in _lists_in(path):
         if part in lists:
             raise UserError(f"{where}: two arrays are called as if they were {part} indices")
-        lists[part] = _checked(where, array, num_rows, first)
+        lists[part] = row_numbers(where, array, num_rows, first, hint)
     if "query" not in lists:
         raise UserError(f"{path} has no indices of queries, under a name with 'query' or 'test'")
     everything = np.arange(num_rows, dtype=np.int64)
@@ -253,16 +231,11 @@ def read(path: str | os.PathLike, num_rows: int, *, first: int | None = None) ->
                 f"{path}: {both.size:,} queries are also in the {part} list, the first is row "
                 f"{both[0] + first}"
             )
-    return _split(lists, {"protocol": "indices from a file", "file": path.name, "first": first})
+    return of_parts(lists, {"protocol": "indices from a file", "file": path.name, "first": first})
 
 
-def given(query: np.ndarray, database: np.ndarray, card: Mapping[str, Any]) -> Split:
-    """A division that a data set itself makes: the database is what is trained on."""
-    parts = {"query": query, "database": database, "train": database, "validation": query[:0]}
-    return _split(parts, card)
-
-
-def _split(parts: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Split:
+def of_parts(parts: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Split:
+    """A division by lists of rows, one for each of `PARTS`."""
     lists = {part: np.sort(np.asarray(parts[part], np.int64)) for part in PARTS}
     sizes = {part: len(rows) for part, rows in lists.items()}
     return Split(**lists, card={**card, "sizes": sizes, "sha256": content_hash(lists)})
@@ -284,54 +257,29 @@ def _lists_in(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
             if part and file.suffix == ".txt":
                 yield part, str(file), _read_list(file)
             if part and file.suffix == ".npy":
-                yield part, str(file), _opened(str(file), arrays.open_file(file)[arrays.ONLY])
+                yield part, str(file), _opened(str(file), formats.open_file(file)[formats.ONLY])
         return
-    for name, entry in arrays.open_file(path).items():
+    for name, entry in formats.open_file(path).items():
         part = _part(name)
         if part:
             yield part, f"{path}, {name}", _opened(f"{path}, {name}", entry)
 
 
-def _opened(where: str, entry: arrays.Entry) -> np.ndarray:
-    _check_size(8 * math.prod(entry.shape), where)
-    return arrays.whole(entry)
+def _opened(where: str, entry: formats.Entry) -> np.ndarray:
+    _require_small(8 * math.prod(entry.shape), where)
+    return formats.whole(entry)
 
 
 def _read_list(path: pathlib.Path) -> np.ndarray:
-    _check_size(path.stat().st_size, str(path))
+    _require_small(path.stat().st_size, str(path))
     rows = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        if not re.fullmatch(r"\s*[0-9]{1,15}\s*", line):
-            raise UserError(f"{path}, line {number}: no row number: {line[:40]!r}")
-        rows.append(int(line))
+    for where, line in numbered(path, read_text(path).split("\n")):
+        rows.append(whole_number(line))
+        if rows[-1] is None:
+            raise UserError(f"{where}: no row number: {line[:40]!r}")
     return np.array(rows, np.int64)
 
 
-def _check_size(size: int, where: str) -> None:
+def _require_small(size: int, where: str) -> None:
     if size > _MAX_BYTES:
-        raise UserError(f"{where} is larger than {_MAX_BYTES:,} bytes; it is no list of indices")
-
-
-def _checked(where: str, array: np.ndarray, num_rows: int, first: int) -> np.ndarray:
-    if array.dtype.kind not in "iuf" or array.size != max(array.shape, default=1):
-        raise UserError(
-            f"{where}: expected a list of row numbers, found {array.dtype} {array.shape}"
-        )
-    if array.size == 0:
-        raise UserError(f"{where}: the list is empty")
-    flat = array.ravel()
-    if flat.dtype.kind == "f" and not np.array_equal(flat, np.trunc(flat)):
-        raise UserError(f"{where}: holds numbers that are not whole")
-    bad = np.flatnonzero((flat < first) | (flat >= num_rows + first))
-    if bad.size:
-        hint = f" (give first={1 - first} where rows are counted from {1 - first})"
-        raise UserError(
-            f"{where}, entry {bad[0]}: {flat[bad[0]]} is not in {first} to {num_rows - 1 + first}"
-            f"{hint}"
-        )
-    rows, counts = np.unique(flat.astype(np.int64) - first, return_counts=True)
-    if len(rows) != len(flat):
-        raise UserError(f"{where}: row {rows[counts > 1][0] + first} is there twice")
-    return rows
+        raise UserError(f"{where} is larger than {_MAX_BYTES:,} bytes; it is not a list of indices")

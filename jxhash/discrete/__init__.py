@@ -1,7 +1,7 @@
-"""The discrete steps of hashing methods: from arrays to codes, without a gradient.
+"""The discrete steps of hashing methods: from arrays to codes, without gradients.
 
-Each states an objective that it does not increase. No step answers with a zero: a tie keeps the
-previous code where one is given, and becomes +1 where none is.
+Each documents its objective and never increases it, unless it says otherwise. Codes are never 0:
+at a tie a bit keeps its previous value, or becomes +1 without one.
 """
 
 from jxhash.discrete.closed_form import consensus, reconstruct, trace_step

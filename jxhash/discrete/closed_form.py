@@ -1,4 +1,6 @@
-"""Discrete steps that have a solution in closed form."""
+"""Discrete steps with a closed-form solution."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +11,11 @@ from jxhash import _checks, codes, parallel
 
 @jax.jit
 def _consensus(outputs: tuple[jax.Array, ...], previous: jax.Array | None) -> jax.Array:
-    return codes.sign(sum(outputs), previous)
+    return codes.sign(functools.reduce(jnp.add, outputs), previous)
 
 
 def consensus(*outputs: ArrayLike, previous: ArrayLike | None = None) -> jax.Array:
-    r"""The codes nearest to all outputs at once: the signs of their sum.
+    r"""The codes nearest to the outputs of all modalities: the signs of their sum.
 
     Jiang and Li, Deep Cross-Modal Hashing, CVPR 2017, the step for B; Yang et al., Pairwise
     Relationship Guided Deep Hashing, AAAI 2017. Minimises, over all codes,
@@ -21,8 +23,8 @@ def consensus(*outputs: ArrayLike, previous: ArrayLike | None = None) -> jax.Arr
     .. math:: \sum_s \lVert B - U^s \rVert^2
 
     Args:
-      *outputs: [n, K] real-valued outputs, one array a modality.
-      previous: [n, K] codes that a bit keeps where the outputs cancel; +1 without them.
+      *outputs: [n, K] real-valued outputs, one array per modality.
+      previous: [n, K] codes to keep at a tie; None sets ties to +1.
 
     Returns:
       int8 codes [n, K] in {-1, +1}.
@@ -34,15 +36,16 @@ def consensus(*outputs: ArrayLike, previous: ArrayLike | None = None) -> jax.Arr
     [[1, -1]]
     """
     if not outputs:
-        raise ValueError("consensus takes the outputs of one modality at least")
+        raise ValueError("consensus needs the outputs of at least one modality")
     arrays = tuple(_checks.real("outputs", x) for x in outputs)
     _checks.require_rows(outputs=arrays[0])
     for other in arrays[1:]:
-        _checks.same_shape(outputs=arrays[0], others=other)
+        _checks.same("shape", outputs=arrays[0], others=other)
     if previous is not None:
         previous = _checks.real("previous", previous)
-        _checks.same_shape(outputs=arrays[0], previous=previous)
-    return _consensus(arrays, previous)
+        _checks.same("shape", outputs=arrays[0], previous=previous)
+    found: jax.Array = _consensus(arrays, previous)
+    return found
 
 
 @jax.jit
@@ -72,17 +75,17 @@ def trace_step(
 
     .. math:: -\sum_{ij} S_{ij} \langle b_i, h_j \rangle + \eta \lVert B - F \rVert^2
 
-    which falls apart into single bits, so no coordinate descent is needed; taking turns with the
-    other modality (which passes the transposed similarity) never increases the sum for both.
-    Without negative similarities the best codes are all alike, of which a warning tells: take
+    which separates over bits, so no coordinate descent is needed. Alternating with the other
+    modality (which passes the transposed similarity) never increases the sum for both. Without
+    negative similarities the optimal codes are all equal, and a warning says so: use
     `similarity.signed`.
 
     Args:
       outputs: [m, K] real-valued outputs F of this modality.
       other_codes: [n, K] codes H of the other.
       similarity: [m, n], negative where a pair is dissimilar; any real dtype.
-      eta: the weight of the outputs, not negative; entries of S H go up to n, so a fraction of n.
-      previous: [m, K] codes that a bit keeps at a tie; +1 without them.
+      eta: the weight of the outputs, not negative; a fraction of n, the range of S H.
+      previous: [m, K] codes to keep at a tie; None sets ties to +1.
 
     Returns:
       int8 codes [m, K] in {-1, +1}.
@@ -100,41 +103,42 @@ def trace_step(
     outputs, other = _checks.real("outputs", outputs), _checks.real("other_codes", other_codes)
     similarity = _checks.real("similarity", similarity)
     _checks.require_rows(outputs=outputs, other_codes=other)
-    _checks.same_width(outputs=outputs, other_codes=other)
+    _checks.same("width", outputs=outputs, other_codes=other)
     if similarity.shape != (len(outputs), len(other)):
         raise ValueError(
-            f"similarity has one value a pair, {(len(outputs), len(other))}, "
-            f"not the shape {similarity.shape}; one of the modalities passes its transpose"
+            f"similarity has one value per pair, {(len(outputs), len(other))}, not the shape "
+            f"{similarity.shape}; transpose it for the other modality"
         )
     if previous is not None:
         previous = _checks.real("previous", previous)
-        _checks.same_shape(outputs=outputs, previous=previous)
+        _checks.same("shape", outputs=outputs, previous=previous)
     _checks.warn_of_agreement(similarity)
-    return _trace_step(outputs, other, similarity, eta, previous)
+    found: jax.Array = _trace_step(outputs, other, similarity, eta, previous)
+    return found
 
 
 def reconstruct(labels: ArrayLike, bits: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
-    r"""For each sample the mean of all bits, weighted by the number of labels shared with it.
+    r"""For each sample the mean of all bits, weighted by the number of shared labels.
 
     Chen et al., Dual Deep Neural Networks Cross-Modal Hashing, AAAI 2018, code reconstruction.
-    Minimises, over all real R, of which the rows with labels are
+    Minimises, over all real R,
 
     .. math:: \sum_{ij} \langle l_i, l_j \rangle \, \lVert r_i - b_j \rVert^2, \quad
               r_i = \frac{l_i L^\top B}{l_i L^\top 1}
 
-    in time and memory linear in n. Inside `parallel.pmapped` the rows of all devices take part.
+    in time and memory linear in n. Inside `parallel.pmapped` it reads the rows of all devices.
 
     Args:
       labels: [n, C] multi-hot labels of any real dtype, not negative.
       bits: [n, K] bits in {0, 1}, any real dtype.
-      where: boolean [n]; a row that is False takes no part and keeps its own bits.
+      where: boolean [n] mask of rows; False rows are ignored and keep their own bits.
 
     Returns:
       float32 [n, K] in [0, 1]; a row without labels keeps its own bits.
 
     Raises:
       TypeError: `where` is not boolean.
-      ValueError: the shapes do not match, `labels` are negative, or `bits` leave [0, 1].
+      ValueError: the shapes do not match, `labels` are negative, or `bits` are outside [0, 1].
 
     >>> labels = jnp.array([[1, 0], [1, 0], [0, 1]])
     >>> reconstruct(labels, jnp.array([[1, 0], [0, 0], [1, 1]])).tolist()
@@ -142,11 +146,12 @@ def reconstruct(labels: ArrayLike, bits: ArrayLike, *, where: ArrayLike | None =
     """
     labels, bits = _checks.real("labels", labels), _checks.real("bits", bits)
     _checks.require_rows(labels=labels, bits=bits)
-    _checks.same_length(labels=labels, bits=bits)
+    _checks.same("length", labels=labels, bits=bits)
     where = _checks.row_mask("where", where, bits)
     _checks.require_values("labels", labels, _checks.NOT_NEGATIVE, where)
     _checks.require_values("bits", bits, _checks.BITS, where)
-    return _reconstruct(labels, bits, where)
+    found: jax.Array = _reconstruct(labels, bits, where)
+    return found
 
 
 @jax.jit
@@ -158,5 +163,5 @@ def _reconstruct(labels: jax.Array, bits: jax.Array, where: jax.Array) -> jax.Ar
     )
     shared = jnp.matmul(labels, counts, precision="highest")[:, None]
     means = jnp.matmul(labels, sums, precision="highest") / jnp.where(shared > 0, shared, 1)
-    # A mean of ones may be rounded to more than one.
+    # A mean of ones may round to more than 1.
     return jnp.where(shared > 0, jnp.clip(means, 0, 1), bits)

@@ -1,4 +1,4 @@
-"""Composite quantization: points as sums of one codeword from each of several codebooks."""
+"""Composite quantization: points approximated by sums of one codeword per codebook."""
 
 import functools
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jxhash import _checks, parallel
 from jxhash.discrete.kmeans import kmeans
 
-# Points whose distances to one codebook are held at a time.
+# The number of points whose distances to one codebook are held at a time.
 _BLOCK = 4096
 
 
@@ -24,41 +24,32 @@ def _check_codebooks(codebooks: ArrayLike, width: int) -> jax.Array:
     return codebooks.astype(jnp.promote_types(codebooks.dtype, jnp.float32))
 
 
-def _check_assignments(
-    name: str, assignments: ArrayLike, num_codebooks: int | None = None
+def _check_choices(
+    name: str,
+    assignments: ArrayLike,
+    num_codewords: int,
+    num_codebooks: int | None = None,
+    where: jax.Array | None = None,
 ) -> jax.Array:
+    """Checks that each row names one codeword of each codebook."""
     array = jnp.asarray(assignments)
     if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{name} are numbers of codewords, not {array.dtype}")
+        raise TypeError(f"{name} are integer indices of codewords, not {array.dtype}")
     if array.ndim != 2 or num_codebooks not in (None, array.shape[1]):
         raise ValueError(
-            f"{name} has a column a codebook ({num_codebooks or 'any number'}), "
+            f"{name} has one column per codebook ({num_codebooks or 'any number'}), "
             f"not the shape {array.shape}"
         )
-    return array.astype(jnp.int32)
-
-
-def _numbers_of(num_codewords: int) -> _checks.Alphabet:
-    return _checks.Alphabet(
+    indices = _checks.Alphabet(
         lambda words: (words >= 0) & (words < num_codewords), f"from 0 to {num_codewords - 1}"
     )
-
-
-def _check_choices(name: str, assignments: ArrayLike, codebooks: jax.Array) -> jax.Array:
-    """Checks that assignments name a codeword of each codebook."""
-    num_codebooks, num_codewords, _ = codebooks.shape
-    array = _check_assignments(name, assignments, num_codebooks)
-    _checks.require_values(name, array, _numbers_of(num_codewords))
-    return array
+    _checks.require_values(name, array, indices, where)
+    return array.astype(jnp.int32)
 
 
 @functools.partial(jax.jit, static_argnames="sweeps")
 def _icm(
-    points: jax.Array,
-    codebooks: jax.Array,
-    key: jax.Array | None,
-    sweeps: int,
-    previous: jax.Array,
+    points: jax.Array, codebooks: jax.Array, key: jax.Array | None, sweeps: int, previous: jax.Array
 ) -> jax.Array:
     num_codebooks = len(codebooks)
     order = jnp.tile(jnp.arange(num_codebooks)[None, :], (sweeps, 1))
@@ -73,7 +64,9 @@ def _icm(
         point, words = row
         chosen = jax.vmap(codeword)(jnp.arange(num_codebooks), words)
 
-        def update(state: tuple, book: jax.Array) -> tuple[tuple, None]:
+        def update(
+            state: tuple[jax.Array, jax.Array], book: jax.Array
+        ) -> tuple[tuple[jax.Array, jax.Array], None]:
             residual, words = state
             old = words[book]
             residual = residual + codeword(book, old)
@@ -87,7 +80,8 @@ def _icm(
         start = (point - jnp.sum(chosen, axis=0), words)
         return jax.lax.scan(update, start, order.reshape(-1))[0][1]
 
-    return jax.lax.map(assign, (points, previous), batch_size=min(_BLOCK, len(points)))
+    found: jax.Array = jax.lax.map(assign, (points, previous), batch_size=min(_BLOCK, len(points)))
+    return found
 
 
 def icm(
@@ -98,27 +92,27 @@ def icm(
     sweeps: int = 1,
     previous: ArrayLike | None = None,
 ) -> jax.Array:
-    r"""Chooses a codeword from each codebook so that their sum is near the point.
+    r"""Assigns points to codewords by iterated conditional modes.
 
-    Iterated conditional modes: one codebook after the other, given the choices in the rest. Cao et
-    al., Collective Deep Quantization, AAAI 2017. From `previous` on, no update increases
+    Updates one codebook at a time, given the choices in the others. Cao et al., Collective Deep
+    Quantization, AAAI 2017. Starting from `previous`, no update increases
 
     .. math:: \sum_i \Bigl\lVert x_i - \sum_m C_{m, b_{im}} \Bigr\rVert^2
 
     Args:
       points: [n, R] real-valued outputs.
       codebooks: [M, W, R], M codebooks of W codewords each.
-      key: draws the order of the codebooks anew for each sweep; None goes from first to last.
-      sweeps: how often to go over all codebooks.
-      previous: [n, M] choices to start from, kept at a tie. Without them a codebook adds nothing
-        until its turn in the first sweep, as in the published code, and the first codeword wins.
+      key: draws a new order of the codebooks for each sweep; None goes from first to last.
+      sweeps: the number of passes over all codebooks.
+      previous: [n, M] assignments to start from, kept at a tie. With None, as in the published
+        code, a codebook contributes 0 until its first update, and ties go to the first codeword.
 
     Returns:
-      int32 [n, M], the number of the codeword in each codebook.
+      int32 [n, M], the index of the codeword in each codebook.
 
     Raises:
-      TypeError: `previous` is not of integers.
-      ValueError: the shapes do not match, `previous` names no codeword, or there is no sweep.
+      TypeError: `previous` is not an integer array.
+      ValueError: the shapes do not match, `previous` is out of range, or `sweeps` is below 1.
 
     >>> codebooks = jnp.array([[[0.0], [10.0]], [[0.0], [1.0]]])
     >>> icm(jnp.array([[11.2], [0.4]]), codebooks).tolist()
@@ -131,9 +125,10 @@ def icm(
     if previous is None:
         start = jnp.full((len(points), len(codebooks)), -1, jnp.int32)
     else:
-        start = _check_choices("previous", previous, codebooks)
-        _checks.same_length(points=points, previous=start)
-    return _icm(points, codebooks, key, sweeps, start)
+        start = _check_choices("previous", previous, codebooks.shape[1], len(codebooks))
+        _checks.same("length", points=points, previous=start)
+    found: jax.Array = _icm(points, codebooks, key, sweeps, start)
+    return found
 
 
 def fit_codebooks(
@@ -144,29 +139,29 @@ def fit_codebooks(
     ridge: ArrayLike = 1e-3,
     where: ArrayLike | None = None,
 ) -> jax.Array:
-    r"""The codebooks that fit points best, given which codewords each point is the sum of.
+    r"""The codebooks that fit points best, given their assignments: ridge regression.
 
-    Cao et al., Collective Deep Quantization, AAAI 2017. With H the assignments as rows of zeros
-    and ones, it minimises over all codebooks
+    Cao et al., Collective Deep Quantization, AAAI 2017. With H the one-hot assignments, it
+    minimises over all codebooks
 
     .. math:: \lVert X - H C \rVert^2 + \mathrm{ridge} \, \lVert C \rVert^2
 
-    The ridge decides what the points leave open: with several codebooks, a constant moved from one
-    to another changes nothing. Inside `parallel.pmapped` the points of all devices take part.
+    The ridge makes the solution unique: moving a constant from one codebook to another changes no
+    point. Inside `parallel.pmapped` it reads the points of all devices.
 
     Args:
       points: [n, R] real-valued outputs.
-      assignments: [n, M] numbers of codewords, any integer dtype.
-      num_codewords: W, the codewords of a codebook.
-      ridge: the weight of the codewords' own size, above 0.
-      where: boolean [n]; a row that is False takes no part.
+      assignments: [n, M] indices of codewords, any integer dtype.
+      num_codewords: W, the number of codewords per codebook.
+      ridge: the weight of the penalty, above 0.
+      where: boolean [n] mask of rows; False rows are ignored.
 
     Returns:
       float32 [M, W, R]; a codeword that no point uses is 0.
 
     Raises:
       TypeError: `assignments` are not integers, `where` is not boolean.
-      ValueError: the shapes do not match, `assignments` name no codeword, or `ridge` is not
+      ValueError: the shapes do not match, `assignments` are out of range, or `ridge` is not
         positive.
 
     >>> points = jnp.array([[1.0], [3.0], [8.0]])
@@ -174,14 +169,14 @@ def fit_codebooks(
     [[[2.0], [8.0]]]
     """
     points = _checks.real("points", points)
-    assignments = _check_assignments("assignments", assignments)
     _checks.setting("num_codewords", num_codewords, _checks.COUNT)
     _checks.setting("ridge", ridge, _checks.POSITIVE)
-    _checks.require_rows(points=points, assignments=assignments)
-    _checks.same_length(points=points, assignments=assignments)
     where = _checks.row_mask("where", where, points)
-    _checks.require_values("assignments", assignments, _numbers_of(num_codewords), where)
-    return _fit_codebooks(points, assignments, num_codewords, ridge, where)
+    _checks.same("length", points=points, assignments=jnp.asarray(assignments))
+    assignments = _check_choices("assignments", assignments, num_codewords, where=where)
+    _checks.require_rows(points=points, assignments=assignments)
+    found: jax.Array = _fit_codebooks(points, assignments, num_codewords, ridge, where)
+    return found
 
 
 @functools.partial(jax.jit, static_argnames="num_codewords")
@@ -212,26 +207,26 @@ def _fit_codebooks(
         )
         return solution + solve(parallel.total(sums) - ridge * solution)
 
-    # The second step gives back what rounding took from the first.
+    # The second step is iterative refinement: it removes the rounding error of the first.
     solution = step(step(jnp.zeros((size, points.shape[1]), points.dtype)))
     used = jnp.diagonal(together) > 0
     return jnp.where(used[:, None], solution, 0).reshape(num_codebooks, num_codewords, -1)
 
 
 def _ridge_solver(counts: jax.Array, ridge: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    """Solves (counts + ridge) C = B for B in the range of the counts, whatever the ridge.
+    """Solves (counts + ridge) C = B for B in the range of `counts`, stable for any ridge.
 
-    Some directions change no point: one codebook against another, or codewords that are only used
-    together. B has nothing along them but rounding errors, which a small ridge would blow up.
+    `counts` has a null space: constants moved between codebooks, and codewords that are only used
+    together. There B holds only rounding errors, which a small ridge would amplify.
     """
     size = len(counts)
     scale = jax.lax.rsqrt(jnp.diagonal(counts) + ridge)
-    # Scaled, so that a codeword of one point differs from nothing beside one of a million.
+    # Scaled, so that a codeword with one point is not numerically zero beside one with a million.
     scaled = (counts + ridge * jnp.eye(size, dtype=counts.dtype)) * scale[:, None] * scale[None, :]
     values, vectors = jnp.linalg.eigh(scaled)
-    null = values < size * jnp.finfo(values.dtype).eps * values[-1]
+    null = values < size * np.finfo(values.dtype).eps * values[-1]
     inverse = jnp.where(null, 0, 1 / jnp.where(null, 1, values))
-    # The ridge wants nothing along them either, before the scaling.
+    # The ridge solution is orthogonal to the unscaled null space.
     basis = jnp.linalg.qr(jnp.where(null[None, :], scale[:, None] * vectors, 0))[0]
     basis = jnp.where(null[None, :], basis, 0)
 
@@ -247,10 +242,10 @@ def _ridge_solver(counts: jax.Array, ridge: jax.Array) -> Callable[[jax.Array], 
 
 
 def decode(assignments: ArrayLike, codebooks: ArrayLike) -> jax.Array:
-    """The sums of the chosen codewords.
+    """Decodes assignments: the sums of the chosen codewords.
 
     Args:
-      assignments: [n, M] numbers of codewords, any integer dtype.
+      assignments: [n, M] indices of codewords, any integer dtype.
       codebooks: [M, W, R].
 
     Returns:
@@ -258,13 +253,13 @@ def decode(assignments: ArrayLike, codebooks: ArrayLike) -> jax.Array:
 
     Raises:
       TypeError: `assignments` are not integers.
-      ValueError: the shapes do not match, or `assignments` name no codeword.
+      ValueError: the shapes do not match, or `assignments` are out of range.
 
     >>> decode(jnp.array([[1, 0]]), jnp.array([[[0.0], [10.0]], [[2.0], [1.0]]])).tolist()
     [[12.0]]
     """
     codebooks = _check_codebooks(codebooks, np.shape(codebooks)[-1])
-    assignments = _check_choices("assignments", assignments, codebooks)
+    assignments = _check_choices("assignments", assignments, codebooks.shape[1], len(codebooks))
     books = jnp.arange(len(codebooks))[None, :]
     return jnp.sum(codebooks[books, assignments], axis=1)
 
@@ -272,16 +267,16 @@ def decode(assignments: ArrayLike, codebooks: ArrayLike) -> jax.Array:
 def quantized_inner_products(
     queries: ArrayLike, assignments: ArrayLike, codebooks: ArrayLike
 ) -> jax.Array:
-    r"""Inner products of real-valued queries with quantized points, read from tables.
+    r"""Inner products of real-valued queries with quantized points, by lookup tables.
 
     Asymmetric quantizer distance of Cao et al., Collective Deep Quantization, AAAI 2017: M W R
-    products a query, then M additions a point. Larger is nearer.
+    products per query, then M additions per point. Larger is nearer.
 
     .. math:: \langle q, \sum_m C_{m, b_m} \rangle = \sum_m \langle q, C_{m, b_m} \rangle
 
     Args:
       queries: [q, R] real-valued outputs.
-      assignments: [n, M] numbers of codewords, any integer dtype.
+      assignments: [n, M] indices of codewords, any integer dtype.
       codebooks: [M, W, R].
 
     Returns:
@@ -289,7 +284,7 @@ def quantized_inner_products(
 
     Raises:
       TypeError: `assignments` are not integers.
-      ValueError: the shapes do not match, or `assignments` name no codeword.
+      ValueError: the shapes do not match, or `assignments` are out of range.
 
     >>> codebooks = jnp.array([[[0.0], [10.0]], [[2.0], [1.0]]])
     >>> quantized_inner_products(jnp.array([[0.5]]), jnp.array([[1, 0]]), codebooks).tolist()
@@ -297,7 +292,7 @@ def quantized_inner_products(
     """
     queries = _checks.real("queries", queries)
     codebooks = _check_codebooks(codebooks, queries.shape[1])
-    assignments = _check_choices("assignments", assignments, codebooks)
+    assignments = _check_choices("assignments", assignments, codebooks.shape[1], len(codebooks))
     tables = jnp.einsum("qr,mwr->mqw", queries, codebooks, precision="highest")
     total = jnp.zeros((len(queries), len(assignments)), tables.dtype)
     for book, table in enumerate(tables):
@@ -314,18 +309,18 @@ def product_codebooks(
     steps: int = 20,
     where: ArrayLike | None = None,
 ) -> jax.Array:
-    """First codebooks: each covers its own part of the dimensions, by k-means, and is 0 elsewhere.
+    """Initial codebooks by product quantization: k-means on disjoint blocks of dimensions.
 
-    The start of Cao et al., Collective Deep Quantization, AAAI 2017. Inside `parallel.pmapped` the
-    points of all devices take part.
+    The initialisation of Cao et al., Collective Deep Quantization, AAAI 2017; each codebook is 0
+    outside of its block. Inside `parallel.pmapped` it reads the points of all devices.
 
     Args:
-      key: draws the first centres; the same on every device.
+      key: draws the seeds of k-means; the same on every device.
       points: [n, R] real-valued outputs.
       num_codebooks: M, which divides R.
       num_codewords: W.
-      steps: how often k-means moves its centres.
-      where: boolean [n]; a row that is False takes no part.
+      steps: the number of k-means iterations.
+      where: boolean [n] mask of rows; False rows are ignored.
 
     Returns:
       float32 [M, W, R].

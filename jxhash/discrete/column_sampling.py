@@ -1,6 +1,6 @@
-"""Codes learned from labels alone, by sampling columns of the similarity matrix."""
+"""COSDISH: codes learned from labels alone by sampling columns of the similarity matrix."""
 
-import functools
+import itertools
 from typing import Literal
 
 import jax
@@ -14,7 +14,7 @@ _JUDGED_COLUMNS = 128
 
 
 def _similarity(labels: np.ndarray, sampled: np.ndarray, reweight: str) -> np.ndarray:
-    """The sampled columns of the similarity: 1, and what a dissimilar pair counts."""
+    """Sampled columns of the similarity: 1, or the re-weighted value of a dissimilar pair."""
     similar = labels @ labels[sampled].T > 0
     dissimilar_pairs = similar.size - similar.sum()
     ratio = similar.sum() / max(dissimilar_pairs, 1)
@@ -25,9 +25,9 @@ def _similarity(labels: np.ndarray, sampled: np.ndarray, reweight: str) -> np.nd
 def _balanced_bits(quadratic: np.ndarray, linear: np.ndarray) -> np.ndarray:
     """A balanced b in {-1, +1} with a small b' Q b + p' b, for Q symmetric with a zero diagonal.
 
-    In zeros and ones, with one entry more that is always one, the problem is x' A x; for the given
-    number of ones it equals a clustering problem in which A orders the neighbours of each point.
-    Of the clusters around each point the cheapest is taken.
+    Written in {0, 1}, with one more entry that is always 1, the problem is x' A x. For a fixed
+    number of ones it is a clustering problem in which A orders the neighbours of each point. The
+    cheapest of the clusters around each point is returned.
     """
     size = len(linear)
     augmented = np.zeros((size + 1, size + 1))
@@ -35,7 +35,7 @@ def _balanced_bits(quadratic: np.ndarray, linear: np.ndarray) -> np.ndarray:
     augmented[:size, size] = augmented[size, :size] = linear - 2 * quadratic.sum(axis=1)
     ones = (size + 2) // 2
     near = augmented[:, :size].copy()
-    # Each point is its own nearest neighbour.
+    # Every point is its own nearest neighbour.
     np.fill_diagonal(near, -np.inf)
     members = np.argsort(near, axis=1, kind="stable")[:, : ones - 1]
     clusters = np.zeros((size + 1, size + 1))
@@ -46,11 +46,9 @@ def _balanced_bits(quadratic: np.ndarray, linear: np.ndarray) -> np.ndarray:
 
 
 def _sampled_codes(
-    sampled_similarity: np.ndarray,
-    other_similarity: np.ndarray,
-    other_codes: np.ndarray,
+    sampled_similarity: np.ndarray, other_similarity: np.ndarray, other_codes: np.ndarray
 ) -> np.ndarray:
-    """New codes of the sampled rows, bit after bit, each fitted to what the bits before leave."""
+    """New codes of the sampled rows, bit by bit, each fitted to the residual of earlier bits."""
     num_bits = other_codes.shape[1]
     sampled_rest = num_bits * sampled_similarity
     other_rest = num_bits * other_similarity
@@ -75,10 +73,11 @@ def cosdish(
     columns: int | None = None,
     restarts: int = 1,
 ) -> np.ndarray:
-    r"""Codes of training samples whose inner products follow the similarity of their labels.
+    r"""Codes of training samples whose inner products approximate the label similarity.
 
-    Kang, Li and Zhou, Column Sampling Based Discrete Supervised Hashing, AAAI 2016: each round
-    samples columns O of the similarity, leaves the rows G, and alternates between their codes on
+    Kang, Li and Zhou, Column Sampling Based Discrete Supervised Hashing, AAAI 2016. Each round
+    samples columns O of the similarity and alternates between the codes of O and of the remaining
+    rows G on
 
     .. math:: \lVert q S_{OO} - B_O B_O^\top \rVert^2 + \lVert q S_{GO} - B_G B_O^\top \rVert^2
 
@@ -86,28 +85,28 @@ def cosdish(
     and minus one it minimises the sum of absolute errors). The step for the sampled rows is the
     paper's approximation by balanced clustering and may increase the objective.
 
-    It runs on the host, in order, in time linear in the number of samples.
+    It runs sequentially on the host, in time linear in the number of samples.
 
     Args:
-      key: draws the first codes and the columns.
-      labels: [n, C] multi-hot labels of any real dtype; similar is who shares one.
+      key: draws the initial codes and the columns.
+      labels: [n, C] multi-hot labels of any real dtype; samples that share one are similar.
       num_bits: q, the code length.
-      reweight: what a dissimilar pair counts against the 1 of a similar one: "-r" minus the ratio
-        of similar to dissimilar pairs, so that both weigh the same; "+r" the ratio itself, as in
-        the published code; "-1" no re-weighting.
+      reweight: the similarity of a dissimilar pair, 1 being that of a similar pair: "-r", minus
+        the ratio of similar to dissimilar pairs, which balances both; "+r", the ratio itself, as
+        in the published code; "-1", no re-weighting.
       rounds: how often columns are sampled.
-      alternations: how often both sets of codes are updated in a round.
-      columns: how many columns a round samples, fewer than samples; None for `num_bits`.
-      restarts: how many times all of it is done with new draws; the codes are kept whose inner
-        products have the smallest mean squared distance to q times the similarity, over 128 sampled
-        columns (ours: what single draws reach lies up to five times apart).
+      alternations: the number of updates of both sets of codes per round.
+      columns: the number of columns per round, below n; None for `num_bits`.
+      restarts: the number of runs with new draws. The codes with the smallest mean squared error
+        of inner products against q times the similarity, over 128 sampled columns, are returned
+        (not in the paper: single runs differ up to fivefold).
 
     Returns:
       numpy int8 [n, num_bits] codes in {-1, +1}.
 
     Raises:
-      ValueError: `labels` is not a matrix or negative, a number is below 1, `reweight` is none of
-        the three, or there are not more samples than columns.
+      ValueError: `labels` is not a matrix or negative, a number is below 1, `reweight` is
+        unknown, or there are not more samples than columns.
 
     >>> labels = np.repeat(np.eye(3), 50, axis=0)
     >>> found = cosdish(jax.random.key(0), labels, 8)
@@ -117,13 +116,10 @@ def cosdish(
     labels = np.asarray(_checks.real("labels", labels))
     _checks.require_values("labels", labels, _checks.NOT_NEGATIVE)
     columns = num_bits if columns is None else columns
-    for name, number in (
-        ("num_bits", num_bits),
-        ("rounds", rounds),
-        ("alternations", alternations),
-        ("restarts", restarts),
-    ):
-        _checks.setting(name, number, _checks.COUNT)
+    _checks.setting("num_bits", num_bits, _checks.COUNT)
+    _checks.setting("rounds", rounds, _checks.COUNT)
+    _checks.setting("alternations", alternations, _checks.COUNT)
+    _checks.setting("restarts", restarts, _checks.COUNT)
     if reweight not in ("-r", "+r", "-1"):
         raise ValueError(f'reweight is "-r", "+r" or "-1", not "{reweight}"')
     if not 1 <= columns < len(labels):
@@ -132,10 +128,11 @@ def cosdish(
             f"(num_bits={num_bits}); take fewer bits or columns, or more samples"
         )
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-    start = functools.partial(
-        _one_start, random, labels, num_bits, reweight, rounds, alternations, columns
+    starts = (
+        _one_start(random, labels, num_bits, reweight, rounds, alternations, columns)
+        for _ in range(restarts)
     )
-    found = start()
+    found = next(starts)
     if restarts == 1:
         return found
     judged = random.choice(len(labels), min(_JUDGED_COLUMNS, len(labels)), replace=False)
@@ -143,14 +140,9 @@ def cosdish(
 
     def error(found: np.ndarray) -> float:
         found = found.astype(float)
-        return np.square(wanted - found @ found[judged].T).mean()
+        return float(np.square(wanted - found @ found[judged].T).mean())
 
-    least = error(found)
-    for _ in range(restarts - 1):
-        other = start()
-        if (own := error(other)) < least:
-            found, least = other, own
-    return found
+    return min(itertools.chain([found], starts), key=error)
 
 
 def _one_start(
@@ -162,7 +154,7 @@ def _one_start(
     alternations: int,
     columns: int,
 ) -> np.ndarray:
-    """Codes int8 [n, num_bits] from one draw of first codes and columns."""
+    """Codes int8 [n, num_bits] from one draw of initial codes and columns."""
     found = random.choice([-1.0, 1.0], size=(len(labels), num_bits))
     for _ in range(rounds):
         sampled = random.choice(len(labels), columns, replace=False)
@@ -171,7 +163,7 @@ def _one_start(
         for _ in range(alternations):
             found[sampled] = _sampled_codes(similarity[sampled], similarity[rest], found[rest])
             pull = similarity[rest] @ found[sampled]
-            # What only rounding tells from a tie is one.
+            # Differences of the size of rounding errors are ties.
             pull[np.abs(pull) < _ROUNDING] = 0
             found[rest] = codes.sign(pull, found[rest])
     return found.astype(np.int8)

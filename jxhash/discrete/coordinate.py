@@ -1,4 +1,4 @@
-"""Discrete cyclic coordinate descent: codes of a quadratic problem, one bit after the other."""
+"""Discrete cyclic coordinate descent: quadratic problems over codes, solved bit by bit."""
 
 import jax
 import jax.numpy as jnp
@@ -22,33 +22,34 @@ def _descend(
         bits = codes.sign(pull, current[:, bit]).astype(current.dtype)
         return current.at[:, bit].set(bits)
 
-    return jax.lax.fori_loop(0, sweeps * num_bits, update, previous).astype(jnp.int8)
+    found: jax.Array = jax.lax.fori_loop(0, sweeps * num_bits, update, previous).astype(jnp.int8)
+    return found
 
 
 def cyclic_coordinate_descent(
     linear: ArrayLike, weights: ArrayLike, *, previous: ArrayLike, sweeps: int = 1
 ) -> jax.Array:
-    r"""Codes that map linearly to targets, improved one bit at a time for all samples together.
+    r"""Codes that predict targets linearly, optimised one bit at a time for all samples.
 
-    Shen et al., Supervised Discrete Hashing, CVPR 2015, the step for B. Each update is the exact
-    minimiser over one bit, so from `previous` on the following never increases:
+    Shen et al., Supervised Discrete Hashing, CVPR 2015, the step for B. Each update minimises
+    exactly over one bit, so starting from `previous` it never increases
 
     .. math:: \lVert B W \rVert^2 - 2 \langle B, Q \rangle
 
-    which for Q = Y W^T + nu F is the squared distance of B W to targets Y plus nu times that of B
-    to outputs F, up to a constant.
+    For Q = Y W^T + nu F this is, up to a constant, the squared distance of B W to targets Y plus
+    nu times that of B to outputs F.
 
     Args:
-      linear: [n, K], Q above.
-      weights: [K, C], W above.
-      previous: [n, K] codes to start from, which a bit also keeps at a tie.
-      sweeps: how often to go over all bits.
+      linear: [n, K], the matrix Q.
+      weights: [K, C], the matrix W.
+      previous: [n, K] codes to start from, kept at a tie.
+      sweeps: the number of passes over all bits.
 
     Returns:
       int8 codes [n, K] in {-1, +1}.
 
     Raises:
-      ValueError: the shapes do not match, or `sweeps` is no number of sweeps.
+      ValueError: the shapes do not match, or `sweeps` is below 1.
 
     >>> previous = jnp.array([[1, 1]])
     >>> cyclic_coordinate_descent(
@@ -58,12 +59,13 @@ def cyclic_coordinate_descent(
     """
     linear, weights = _checks.real("linear", linear), _checks.real("weights", weights)
     start = _checks.real("previous", previous)
-    _checks.same_shape(linear=linear, previous=start)
+    _checks.same("shape", linear=linear, previous=start)
     _checks.setting("sweeps", sweeps, _checks.COUNT)
     _checks.require_rows(linear=linear, weights=weights)
     if linear.shape[1] != len(weights):
         raise ValueError(
-            "weights has a row for each bit of linear, "
+            "weights has one row per bit of linear, "
             f"not the shapes {weights.shape} and {linear.shape}"
         )
-    return _descend(linear, weights, codes.sign(start).astype(linear.dtype), sweeps)
+    found: jax.Array = _descend(linear, weights, codes.sign(start).astype(linear.dtype), sweeps)
+    return found

@@ -1,4 +1,4 @@
-"""Anchors: k-means, and points described by how near they are to each centre."""
+"""k-means clustering, and the affinities of points to its centres, the anchors."""
 
 import functools
 
@@ -10,7 +10,7 @@ from jxhash import _checks, parallel
 
 
 def _squared_distances(points: jax.Array, centres: jax.Array) -> jax.Array:
-    # About a common origin, since the errors of the expansion grow with the norms.
+    # Centred, since the rounding errors of the expansion grow with the norms.
     origin = jnp.mean(centres, axis=0, keepdims=True)
     points, centres = points - origin, centres - origin
     norms = jnp.sum(jnp.square(points), axis=1)[:, None], jnp.sum(jnp.square(centres), axis=1)
@@ -19,13 +19,13 @@ def _squared_distances(points: jax.Array, centres: jax.Array) -> jax.Array:
 
 
 def _spread_seeds(key: jax.Array, points: jax.Array, where: jax.Array, number: int) -> jax.Array:
-    """The seeds of k-means++: each drawn with its squared distance to the seeds before."""
+    """The seeds of k-means++, drawn by the squared distance to the nearest earlier seed."""
     every = jnp.where(where, 0.0, -jnp.inf)
 
-    def add(step: jax.Array, state: tuple) -> tuple[jax.Array, jax.Array]:
+    def add(step: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         seeds, nearest = state
         weights = jnp.where(where, nearest, 0)
-        # Fewer distinct points than seeds: the rest repeat points.
+        # With fewer distinct points than seeds, points repeat.
         logits = jnp.where(jnp.any(weights > 0), jnp.log(weights), every)
         seed = points[jax.random.categorical(jax.random.fold_in(key, step), logits)]
         distances = jnp.sum(jnp.square(points - seed[None, :]), axis=1)
@@ -34,7 +34,8 @@ def _spread_seeds(key: jax.Array, points: jax.Array, where: jax.Array, number: i
     first = points[jax.random.categorical(jax.random.fold_in(key, 0), every)]
     nearest = jnp.sum(jnp.square(points - first[None, :]), axis=1)
     seeds = jnp.broadcast_to(first[None, :], (number, points.shape[1]))
-    return jax.lax.fori_loop(1, number, add, (seeds, nearest))[0]
+    found: jax.Array = jax.lax.fori_loop(1, number, add, (seeds, nearest))[0]
+    return found
 
 
 def _move(points: jax.Array, centres: jax.Array, where: jax.Array) -> jax.Array:
@@ -54,28 +55,28 @@ def kmeans(
     steps: int = 20,
     where: ArrayLike | None = None,
 ) -> jax.Array:
-    r"""The centres of clusters, by Lloyd's steps from seeds that are drawn far apart.
+    r"""The centres of clusters, by Lloyd's algorithm from k-means++ seeds.
 
-    Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007, for the
-    seeds. No step increases
+    Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007. No iteration
+    increases
 
     .. math:: \sum_i \min_j \lVert x_i - m_j \rVert^2
 
-    Inside `parallel.pmapped` the points of all devices take part.
+    Inside `parallel.pmapped` it reads the points of all devices.
 
     Args:
       key: draws the seeds; the same on every device.
       points: [n, d] real numbers.
-      num_clusters: k; with fewer distinct points than that, centres repeat.
-      steps: how often the centres move.
-      where: boolean [n]; a row that is False takes no part.
+      num_clusters: k; centres repeat if there are fewer distinct points.
+      steps: the number of iterations; 0 returns the seeds.
+      where: boolean [n] mask of rows; False rows are ignored.
 
     Returns:
-      float32 [k, d]; a centre that owns no point stays where it was.
+      float32 [k, d]; the centre of an empty cluster does not move.
 
     Raises:
       TypeError: `where` is not boolean.
-      ValueError: there are no points, no clusters, or fewer than no steps.
+      ValueError: there are no points, `num_clusters` is below 1, or `steps` is negative.
 
     >>> points = jnp.array([[0.0], [1.0], [10.0], [11.0]])
     >>> sorted(kmeans(jax.random.key(0), points, 2).ravel().tolist())
@@ -86,7 +87,10 @@ def kmeans(
     _checks.setting("num_clusters", num_clusters, _checks.COUNT)
     _checks.setting("steps", steps, _checks.WHOLE)
     where = _checks.row_mask("where", where, points)
-    return _kmeans(key, jnp.where(where[:, None], points, 0), where, num_clusters, steps)
+    found: jax.Array = _kmeans(
+        key, jnp.where(where[:, None], points, 0), where, num_clusters, steps
+    )
+    return found
 
 
 @functools.partial(jax.jit, static_argnames="num_clusters")
@@ -95,7 +99,10 @@ def _kmeans(
 ) -> jax.Array:
     every_point, every_mask = parallel.all_rows((points, where))
     seeds = _spread_seeds(key, every_point, every_mask, num_clusters)
-    return jax.lax.fori_loop(0, steps, lambda _, centres: _move(points, centres, where), seeds)
+    found: jax.Array = jax.lax.fori_loop(
+        0, steps, lambda _, centres: _move(points, centres, where), seeds
+    )
+    return found
 
 
 def anchor_bandwidth(
@@ -103,15 +110,15 @@ def anchor_bandwidth(
 ) -> jax.Array:
     """The median squared distance between points and anchors, a scale for `anchor_affinities`.
 
-    Inside `parallel.pmapped` the points of all devices take part.
+    Inside `parallel.pmapped` it reads the points of all devices.
 
     Args:
       points: [n, d] real numbers.
       anchors: [k, d] centres; the same on every device.
-      where: boolean [n]; a row that is False takes no part.
+      where: boolean [n] mask of rows; False rows are ignored.
 
     Returns:
-      A scalar in float32.
+      float32 scalar.
 
     Raises:
       TypeError: `where` is not boolean.
@@ -121,9 +128,14 @@ def anchor_bandwidth(
     2.0
     """
     points, anchors = _check_anchors(points, anchors)
-    where = _checks.row_mask("where", where, points)
+    found: jax.Array = _bandwidth(points, anchors, _checks.row_mask("where", where, points))
+    return found
+
+
+@jax.jit
+def _bandwidth(points: jax.Array, anchors: jax.Array, where: jax.Array) -> jax.Array:
     distances = _squared_distances(jnp.where(where[:, None], points, 0), anchors)
-    # What takes no part goes last.
+    # Masked rows go last.
     distances = jnp.where(where[:, None], distances, jnp.inf)
     ordered = jnp.sort(parallel.all_rows(distances).ravel())
     count = parallel.total(jnp.sum(where)) * len(anchors)
@@ -133,7 +145,7 @@ def anchor_bandwidth(
 def _check_anchors(points: ArrayLike, anchors: ArrayLike) -> tuple[jax.Array, jax.Array]:
     points, anchors = _checks.real("points", points), _checks.real("anchors", anchors)
     _checks.require_rows(points=points, anchors=anchors)
-    _checks.same_width(points=points, anchors=anchors)
+    _checks.same("width", points=points, anchors=anchors)
     return points, anchors
 
 
@@ -152,10 +164,10 @@ def _affinities(
 def anchor_affinities(
     points: ArrayLike, anchors: ArrayLike, *, bandwidth: ArrayLike, nearest: int | None = None
 ) -> jax.Array:
-    r"""Points as their memberships in clusters, which decay with the distance to the centres.
+    r"""The soft assignments of points to anchors, which decay with the squared distance.
 
-    Zhu et al., Linear Cross-Modal Hashing for Efficient Multimedia Search, ACM MM 2013: points
-    with the same near anchors are alike, in time linear in their number.
+    Zhu et al., Linear Cross-Modal Hashing for Efficient Multimedia Search, ACM MM 2013: a
+    representation of n points by their nearest anchors, in time linear in n.
 
     .. math:: P_{ij} = \frac{e^{-\lVert x_i - m_j \rVert^2 / \sigma}}
               {\sum_l e^{-\lVert x_i - m_l \rVert^2 / \sigma}}
@@ -164,14 +176,13 @@ def anchor_affinities(
       points: [n, d] real numbers.
       anchors: [k, d] centres.
       bandwidth: sigma, above 0, for instance `anchor_bandwidth` of the training points.
-      nearest: how many of the nearest anchors count for a point; None for all.
+      nearest: the number of nearest anchors with an affinity above 0; None for all.
 
     Returns:
       float32 [n, k]; rows sum to 1.
 
     Raises:
-      ValueError: the widths differ, `bandwidth` is not positive, or `nearest` is not a number of
-        anchors.
+      ValueError: the widths differ, `bandwidth` is not positive, or `nearest` is out of range.
 
     >>> anchors = jnp.array([[0.0], [1.0]])
     >>> anchor_affinities(jnp.array([[0.5]]), anchors, bandwidth=1.0).tolist()
@@ -181,4 +192,5 @@ def anchor_affinities(
     _checks.setting("bandwidth", bandwidth, _checks.POSITIVE)
     if nearest is not None and not 1 <= nearest <= len(anchors):
         raise ValueError(f"nearest={nearest} is not between 1 and the {len(anchors)} anchors")
-    return _affinities(points, anchors, bandwidth, nearest)
+    found: jax.Array = _affinities(points, anchors, bandwidth, nearest)
+    return found

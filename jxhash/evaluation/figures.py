@@ -1,7 +1,8 @@
-"""The figures of a report, as SVG that is the same for the same numbers."""
+"""The figures of a report, as SVG that depends on the numbers alone."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import matplotlib
@@ -9,15 +10,19 @@ import matplotlib
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jxhash.evaluation.measure import ENCODED, GIVEN, LEARNED, RANDOM, UNTRAINED
 
 COLOURS = {
-    "encoded": "#1f6feb",
-    "learned": "#8250df",
-    "given": "#1f6feb",
-    "untrained networks": "#bf8700",
-    "random ranking": "#8c959f",
+    ENCODED: "#1f6feb",
+    LEARNED: "#8250df",
+    GIVEN: "#1f6feb",
+    UNTRAINED: "#bf8700",
+    RANDOM: "#8c959f",
 }
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "jxhash",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -30,8 +35,8 @@ STYLE = {
 }
 
 
-def as_svg(figure: plt.Figure) -> str:
-    """The figure as SVG to put into a page; the figure is closed."""
+def as_svg(figure: Figure) -> str:
+    """Renders a figure as an <svg> element and closes it."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
@@ -39,62 +44,69 @@ def as_svg(figure: plt.Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def _per_task(results: Mapping[str, Any], height: float = 3.2) -> tuple[plt.Figure, list]:
+def _panels(
+    titles: Iterable[str], columns: int, height: float, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    titles = list(titles)
+    rows = -(-len(titles) // columns)
+    size = 9, height * rows
     figure, axes = plt.subplots(
-        1, len(results), figsize=(9, height), squeeze=False, sharey=True, layout="constrained"
+        rows, columns, figsize=size, squeeze=False, layout="constrained", **options
     )
-    for axis, task in zip(axes[0], results, strict=True):
-        axis.set_title(task)
-    return figure, list(axes[0])
+    for axis, title in zip(axes.flat, titles, strict=False):
+        axis.set_title(title)
+    for axis in axes.flat[len(titles) :]:
+        axis.set_axis_off()
+    return figure, list(axes.flat)
+
+
+def _curves(
+    results: Mapping[str, Any],
+    points: Callable[[Mapping[str, Any]], list[tuple[float, float]]],
+    ylabel: str,
+    **options: Any,
+) -> str:
+    """One curve per protocol, one panel per direction."""
+    with plt.rc_context(STYLE):
+        figure, axes = _panels(results, len(results), 3.2, sharey=True)
+        for axis, by_protocol in zip(axes, results.values(), strict=True):
+            for protocol, values in by_protocol.items():
+                x, y = zip(*points(values), strict=True) if points(values) else ((), ())
+                marker = "o" if len(x) < 3 else "."
+                axis.plot(x, y, marker, ls="-", color=COLOURS[protocol], label=protocol)
+            axis.set(ylim=(0, 1.02), **options)
+        axes[0].set_ylabel(ylabel)
+        axes[-1].legend()
+        return as_svg(figure)
 
 
 def precision_recall(results: Mapping[str, Any]) -> str:
-    """Precision against recall, one point a Hamming radius, one panel a direction."""
-    with plt.rc_context(STYLE):
-        figure, axes = _per_task(results)
-        for axis, by_protocol in zip(axes, results.values(), strict=True):
-            for protocol, values in by_protocol.items():
-                curve = values["precision_recall"]
-                # Radii that find nothing have no precision to draw.
-                points = [
-                    (r, p)
-                    for r, p in zip(curve["recall"], curve["precision"], strict=True)
-                    if r > 0
-                ]
-                recall, precision = zip(*points, strict=True) if points else ((), ())
-                marker = "o" if len(points) < 3 else "."
-                axis.plot(
-                    recall, precision, marker, ls="-", color=COLOURS[protocol], label=protocol
-                )
-            axis.set(xlabel="recall", xlim=(0, 1.02), ylim=(0, 1.02))
-        axes[0].set_ylabel("precision")
-        axes[-1].legend()
-        return as_svg(figure)
+    """Precision against recall, one point per Hamming radius, one panel per direction."""
+    return _curves(results, _radii_with_items, "precision", xlabel="recall", xlim=(0, 1.02))
+
+
+def _radii_with_items(values: Mapping[str, Any]) -> list[tuple[float, float]]:
+    # Precision is undefined within a radius that holds no item.
+    curve = values["precision_recall"]
+    return [(r, p) for r, p in zip(curve["recall"], curve["precision"], strict=True) if r > 0]
 
 
 def top_n(results: Mapping[str, Any]) -> str:
-    """Precision among the first N, one panel a direction."""
-    with plt.rc_context(STYLE):
-        figure, axes = _per_task(results)
-        for axis, by_protocol in zip(axes, results.values(), strict=True):
-            for protocol, values in by_protocol.items():
-                curve = {int(n): p for n, p in values["precision_at"].items()}
-                axis.plot(
-                    curve.keys(), curve.values(), ".-", color=COLOURS[protocol], label=protocol
-                )
-            axis.set(xlabel="N", xscale="log", ylim=(0, 1.02))
-        axes[0].set_ylabel("precision among the first N")
-        axes[-1].legend()
-        return as_svg(figure)
+    """Precision of the first N, one panel per direction."""
+    return _curves(results, _first_items, "precision of the first N", xlabel="N", xscale="log")
+
+
+def _first_items(values: Mapping[str, Any]) -> list[tuple[float, float]]:
+    return [(int(n), precision) for n, precision in values["precision_at"].items()]
 
 
 def training(lines: Iterable[Mapping[str, Any]]) -> str:
-    """Every metric of every update over the epochs, one panel a metric."""
-    curves: dict[str, dict[str, list]] = {}
+    """Every metric of every update over the epochs, one panel per metric."""
+    curves: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     first: dict[str, int] = {}
     last = 0
     for line in lines:
-        # A stage's epochs go on where those of the stage before ended.
+        # The epochs of a stage continue those of the stage before.
         begin = first.setdefault(line["stage"], last)
         last = begin + line["epoch"]
         for name, value in line.items():
@@ -102,37 +114,27 @@ def training(lines: Iterable[Mapping[str, Any]]) -> str:
                 continue
             panel = "validation MAP" if line["update"] == "validation" else name
             label = name if line["update"] == "validation" else line["update"]
-            points = curves.setdefault(panel, {}).setdefault(label, [])
-            points.append((last, value))
-    return _panels(curves)
-
-
-def _panels(curves: Mapping[str, Mapping[str, list]]) -> str:
+            curves[panel][label].append((last, value))
     if not curves:
         return ""
-    columns = min(3, len(curves))
-    rows = -(-len(curves) // columns)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(9, 2.6 * rows), squeeze=False, layout="constrained"
-        )
-        for axis in axes.flat[len(curves) :]:
-            axis.set_axis_off()
-        for axis, (panel, by_label) in zip(axes.flat, curves.items(), strict=False):
+        figure, axes = _panels(curves, min(3, len(curves)), 2.6)
+        for axis, by_label in zip(axes, curves.values(), strict=False):
             for label, points in by_label.items():
                 axis.plot(*zip(*points, strict=True), label=label)
-            axis.set(title=panel, xlabel="epoch")
+            axis.set_xlabel("epoch")
             axis.legend()
         return as_svg(figure)
 
 
 def bits(statistics: Mapping[str, Any]) -> str:
-    """The mean of every bit over the database, one panel a modality; 0 is balanced."""
+    """The mean of every bit over the database, one panel per modality; 0 is balanced."""
     with plt.rc_context(STYLE):
-        figure, axes = _per_task(statistics, height=2.2)
-        for axis, (modality, values) in zip(axes, statistics.items(), strict=True):
+        titles = [f"{modality} codes" for modality in statistics]
+        figure, axes = _panels(titles, len(titles), 2.2, sharey=True)
+        for axis, values in zip(axes, statistics.values(), strict=True):
             mean = values["mean"]
-            axis.bar(range(1, len(mean) + 1), mean, color=COLOURS["encoded"])
-            axis.set(title=f"{modality} codes", xlabel="bit", ylim=(-1.05, 1.05))
+            axis.bar(range(1, len(mean) + 1), mean, color=COLOURS[ENCODED])
+            axis.set(xlabel="bit", ylim=(-1.05, 1.05))
         axes[0].set_ylabel("mean of the bit")
         return as_svg(figure)

@@ -1,8 +1,8 @@
-"""What queries found, and every measure that is read from it, under named definitions."""
+"""Search results of a task, and every measure of them under named definitions."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +20,10 @@ GIVEN = "given"
 UNTRAINED = "untrained networks"
 RANDOM = "random ranking"
 
-# Database rows whose bits are looked at together.
+# Database rows per block of the bit statistics.
 _ROWS = 1 << 16
 
-# Of the interval that stands beside MAP.
+# Of the bootstrap interval beside MAP.
 CONFIDENCE = 0.95
 
 RELEVANCE = "relevant: shares at least one label with the query"
@@ -32,15 +32,16 @@ Measures = Mapping[str, Callable[[metrics.Histogram], np.ndarray]]
 
 
 class Definitions(NamedTuple):
-    """What the literature mixes, each by its name; the defaults are this library's.
+    """Choices on which published numbers differ; the defaults are this library's.
 
     Attributes:
       cut: k of MAP@k and NDCG@k.
       radius: of lookups, in bits.
       denominator: of MAP@k: "min(k, relevant)", "relevant" or "retrieved relevant".
-      empty: a query for which nothing is relevant counts as 0 ("zero"), is left out ("skip") or is
+      empty: a query without a relevant item counts as 0 ("zero"), is left out ("skip") or is
         refused ("error").
-      ties: items at one distance: "expected" over their orders, or in "database_order".
+      ties: items at equal distance: the expectation over their orders ("expected"), or
+        "database_order".
     """
 
     cut: int = 50
@@ -50,7 +51,7 @@ class Definitions(NamedTuple):
     ties: str = "expected"
 
     def in_words(self) -> dict[str, str]:
-        """Each measure of `measures`, by its name."""
+        """Describes each measure of `measures`, by its name."""
         empty = {"zero": "counts as 0", "skip": "is left out", "error": "is refused"}[self.empty]
         ties = {
             "expected": "expected over the order of ties",
@@ -66,19 +67,19 @@ class Definitions(NamedTuple):
             f"{self.cut}, gain 2^shared - 1",
             "lookup_precision": f"precision within Hamming radius {self.radius}, an empty lookup "
             "counts as 0",
-            "lookup_recall": f"share of the relevant items within Hamming radius {self.radius}",
-            "lookup_success": "share of queries with something relevant within Hamming radius "
+            "lookup_recall": f"recall within Hamming radius {self.radius}",
+            "lookup_success": "share of queries with a relevant item within Hamming radius "
             f"{self.radius}",
-            "precision_at": "precision among the first N",
-            "recall_at": "share of the relevant items among the first N",
-            "hit_rate_at": "share of queries with something relevant among the first N",
+            "precision_at": "precision of the first N",
+            "recall_at": "recall of the first N",
+            "hit_rate_at": "share of queries with a relevant item among the first N",
             "precision_recall": "mean precision and mean recall within each Hamming radius; for "
-            "other distances among the first N",
+            "other distances of the first N",
         }
         if self.ties == "database_order":
             words[f"first_{self.cut}_relevant"] = (
-                f"mean precision at the first {self.cut} relevant items wherever they rank, which "
-                f"much published code calls MAP@{self.cut}"
+                f"mean precision at the first {self.cut} relevant items wherever they rank; much "
+                f"published code calls this MAP@{self.cut}"
             )
         return words
 
@@ -88,16 +89,15 @@ DEFAULT = Definitions()
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What the queries of one task found, under one protocol.
+    """The search results of one task under one protocol.
 
     Attributes:
       task: the direction and its items.
       database: the items searched; under "learned" the training rows.
-      query: what a query is searched with, rows first: codes, or outputs where the method has a
-        distance of its own.
-      entries: what the database keeps of each item, rows first.
-      distances: from the numbers of some queries (a slice or an array) to distances [b, n].
-      histogram: counts at each Hamming distance; None where the method has a distance of its own.
+      query: one row per query: its code, or its output if the method has a distance of its own.
+      entries: one row per database item: its code, or what the method's distance needs.
+      distances: from the indices of b queries (a slice or an array) to their distances [b, n].
+      histogram: counts at each Hamming distance; None if the method has a distance of its own.
     """
 
     task: Task
@@ -107,8 +107,22 @@ class Found:
     distances: Callable[[Any], np.ndarray]
     histogram: metrics.Histogram | None
 
+    @cached_property
+    def unranked(self) -> metrics.Histogram:
+        """The whole database as one tied group: what a random ranking finds."""
+        if self.histogram is not None:
+            return metrics.random_ranking(self.histogram)
+        equal = np.ones((len(self.query), 1), np.int8), np.ones((len(self.database), 1), np.int8)
+        labels = self.task.query.labels, self.database.labels
+        return metrics.random_ranking(metrics.distance_histogram(*equal, *labels, graded=True))
+
+    @property
+    def answerable(self) -> np.ndarray:
+        """Whether the database holds anything relevant to each query, bool [q]."""
+        return per_query.answerable(self.unranked)
+
     def read(self, measures: Measures, ties: str = DEFAULT.ties) -> dict[str, np.ndarray]:
-        """The values of measures of positions for each query; rankings are made in blocks."""
+        """Measures every query; rankings are made in blocks of queries."""
         if self.histogram is not None and ties == "expected":
             return {name: measure(self.histogram) for name, measure in measures.items()}
         size = len(self.query), len(self.database)
@@ -127,20 +141,20 @@ class Found:
 
 
 def found_by_codes(task: Task, database: Items, query: np.ndarray, entries: np.ndarray) -> Found:
-    """Searches with codes among codes, both [n, K] in {-1, +1}, by Hamming distance."""
+    """Searches by Hamming distance among codes, [q, K] and [n, K] in {-1, +1}."""
     histogram = metrics.distance_histogram(
         query, entries, task.query.labels, database.labels, graded=True
     )
     packed = codes.pack(query), codes.pack(entries)
 
     def hamming(queries: Any) -> np.ndarray:
-        return codes.hamming_distance(packed[0][queries], packed[1])
+        return np.asarray(codes.hamming_distance(packed[0][queries], packed[1]))
 
     return Found(task, database, query, entries, hamming, histogram)
 
 
 def fitted(definitions: Definitions, searched: Iterable[Found]) -> Definitions:
-    """The definitions with no larger a cut and radius than the databases and codes have."""
+    """Limits cut and radius to the smallest database and the shortest code."""
     searched = list(searched)
     radii = [one.entries.shape[1] for one in searched if one.histogram is not None]
     return definitions._replace(
@@ -150,107 +164,83 @@ def fitted(definitions: Definitions, searched: Iterable[Found]) -> Definitions:
 
 
 def measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]:
-    """Every measure of `Definitions.in_words`, as JSON values.
-
-    Within a radius only codes can be looked up; for other distances that is None.
+    """Every measure of `Definitions.in_words`, as JSON values; without codes no lookups (None).
 
     Raises:
-      ValueError: the cut is not within the database, the radius beyond the code length, or a query
-        has nothing relevant and that is an error.
+      ValueError: the cut exceeds the database, the radius exceeds the code length, or `empty` is
+        "error" and a query has no relevant item.
     """
-    everything = _everything(found)
-    of_positions = _of_positions(everything, definitions)
+    of_positions = _of_positions(found, definitions)
     if definitions.ties == "database_order":
-        of_positions[f"first_{definitions.cut}_relevant"] = functools.partial(
+        of_positions[f"first_{definitions.cut}_relevant"] = partial(
             per_query.first_relevant_precision, top_k=definitions.cut
         )
     of_queries = found.read(of_positions, definitions.ties)
-    values = _in_means(of_queries, everything, definitions)
-    values["map_interval"] = _interval(_counted(of_queries["map"], everything, definitions))
+    values = _means(of_queries, found, definitions)
+    counted = _counted(of_queries["map"], found, definitions)
+    if counted.size:
+        _, *values["map_interval"] = metrics.bootstrap_interval(counted, confidence=CONFIDENCE)
     return values if found.histogram is None else values | _of_radii(found.histogram, definitions)
 
 
 def _of_radii(histogram: metrics.Histogram, definitions: Definitions) -> dict[str, Any]:
     radius, empty = definitions.radius, definitions.empty
-    curve = metrics.precision_recall_curve(histogram, empty=empty)
+    curve = metrics.precision_recall_curve(histogram, empty=empty)._asdict()
     return {
         "lookup_precision": metrics.lookup_precision(histogram, radius, empty=empty),
         "lookup_recall": metrics.lookup_recall(histogram, radius, empty=empty),
         "lookup_success": metrics.lookup_success(histogram, radius, empty=empty),
-        "precision_recall": {
-            "precision": curve.precision.tolist(),
-            "recall": curve.recall.tolist(),
-        },
+        "precision_recall": {name: values.tolist() for name, values in curve.items()},
     }
 
 
 def average_precisions(found: Found, definitions: Definitions = DEFAULT) -> np.ndarray:
     """The average precision of each query that counts; MAP is their mean."""
     values = found.read({"map": per_query.average_precision}, definitions.ties)["map"]
-    return _counted(values, _everything(found), definitions)
+    return _counted(values, found, definitions)
 
 
-def _counted(
-    values: np.ndarray, everything: metrics.Histogram, definitions: Definitions
-) -> np.ndarray:
-    return values[per_query.answerable(everything)] if definitions.empty == "skip" else values
-
-
-def _interval(values: np.ndarray) -> list[float] | None:
-    if not values.size:
-        return None
-    interval = metrics.bootstrap_interval(values, confidence=CONFIDENCE)
-    return [interval.low, interval.high]
+def _counted(values: np.ndarray, found: Found, definitions: Definitions) -> np.ndarray:
+    return values[found.answerable] if definitions.empty == "skip" else values
 
 
 def random_measures(found: Found, definitions: Definitions = DEFAULT) -> dict[str, Any]:
     """The expectation of every measure over all orders of the database."""
-    everything = _everything(found)
-    of_positions = _of_positions(everything, definitions)
-    of_queries = {name: measure(everything) for name, measure in of_positions.items()}
-    return _in_means(of_queries, everything, definitions)
-
-
-def _everything(found: Found) -> metrics.Histogram:
-    """The whole database as one group."""
-    if found.histogram is not None:
-        return metrics.random_ranking(found.histogram)
-    alike = np.ones((len(found.query), 1), np.int8), np.ones((len(found.database), 1), np.int8)
-    labels = found.task.query.labels, found.database.labels
-    histogram = metrics.distance_histogram(*alike, *labels, graded=True)
-    return metrics.random_ranking(histogram)
+    of_positions = _of_positions(found, definitions)
+    of_queries = {name: measure(found.unranked) for name, measure in of_positions.items()}
+    return _means(of_queries, found, definitions)
 
 
 def _of_positions(
-    everything: metrics.Histogram, definitions: Definitions
+    found: Found, definitions: Definitions
 ) -> dict[str, Callable[[metrics.Histogram], np.ndarray]]:
     """The measures that every ranking has."""
-    cut, ks = definitions.cut, _first(everything)
+    cut, ks = definitions.cut, _curve_positions(found)
     return {
         "map": per_query.average_precision,
-        f"map_at_{cut}": functools.partial(
+        f"map_at_{cut}": partial(
             per_query.average_precision, top_k=cut, denominator=definitions.denominator
         ),
-        f"ndcg_at_{cut}": functools.partial(per_query.ndcg, top_k=cut),
-        "precision_at": functools.partial(per_query.precision_at, ks=ks),
-        "recall_at": functools.partial(per_query.recall_at, ks=ks),
-        "hit_rate_at": functools.partial(per_query.hit_rate_at, ks=ks),
+        f"ndcg_at_{cut}": partial(per_query.ndcg, top_k=cut),
+        "precision_at": partial(per_query.precision_at, ks=ks),
+        "recall_at": partial(per_query.recall_at, ks=ks),
+        "hit_rate_at": partial(per_query.hit_rate_at, ks=ks),
     }
 
 
-def _first(everything: metrics.Histogram) -> list[int]:
+def _curve_positions(found: Found) -> list[int]:
     """The N of curves over the first N."""
-    size = int(everything.retrieved[0, 0])
+    size = len(found.database)
     return [*(k for k in TOP if k < size), size]
 
 
-def _in_means(
-    of_queries: Mapping[str, np.ndarray], everything: metrics.Histogram, definitions: Definitions
+def _means(
+    of_queries: Mapping[str, np.ndarray], found: Found, definitions: Definitions
 ) -> dict[str, Any]:
-    """The means over the queries as JSON values; None where there is no such measure."""
-    answerable, ks = per_query.answerable(everything), _first(everything)
+    """The means over the queries as JSON values; None for measures that only codes have."""
+    ks = _curve_positions(found)
     means = {
-        name: metrics.mean_over_queries(values, answerable, empty=definitions.empty).tolist()
+        name: metrics.mean_over_queries(values, found.answerable, empty=definitions.empty).tolist()
         for name, values in of_queries.items()
     }
     curves = {name: means.pop(f"{name}_at") for name in ("precision", "recall", "hit_rate")}
@@ -262,37 +252,33 @@ def _in_means(
 
 
 def evaluate(
-    trained: Mapping[str, Mapping[str, Found]],
-    untrained: Mapping[str, Found],
-    definitions: Definitions = DEFAULT,
+    searched: Mapping[str, Mapping[str, Found]], definitions: Definitions = DEFAULT
 ) -> dict[str, dict[str, Any]]:
     """The numbers of a report.
 
     Args:
-      trained: protocol name -> task name -> what the trained method found.
-      untrained: task name -> what the same networks found before training.
+      searched: protocol or baseline name -> task name -> search results. The first protocol's
+        databases are also ranked at random.
       definitions: of the measures.
 
     Returns:
       task name -> protocol or baseline name -> measures.
     """
-    results: dict[str, dict[str, Any]] = {}
-    for task, found in untrained.items():
-        results[task] = {
-            protocol: measures(by_task[task], definitions) for protocol, by_task in trained.items()
-        }
-        results[task][UNTRAINED] = measures(found, definitions)
-        results[task][RANDOM] = random_measures(found, definitions)
-    return results
+    first = next(iter(searched.values()))
+    return {
+        task: {name: measures(by_task[task], definitions) for name, by_task in searched.items()}
+        | {RANDOM: random_measures(found, definitions)}
+        for task, found in first.items()
+    }
 
 
 def bit_statistics(found: Mapping[str, Found]) -> dict[str, Any]:
     """How the bits of each modality's database codes are used.
 
     Returns:
-      modality, where its entries are codes -> "mean" (of each bit over the items, 0 is balanced),
-      "correlation" (mean absolute correlation of two bits), "distinct" (different codes), "items",
-      "constant" (bits that never change).
+      modality, if its entries are codes -> "mean" (of each bit over the items, 0 is balanced),
+      "correlation" (mean absolute correlation of two bits), "distinct" (number of distinct codes),
+      "items", "constant" (number of constant bits).
     """
     return {
         one.task.database_modality: _bits_of(one.entries)
@@ -301,48 +287,47 @@ def bit_statistics(found: Mapping[str, Found]) -> dict[str, Any]:
     }
 
 
-def wasted_bits(statistics: Mapping[str, Any]) -> list[str]:
-    """Which modalities have bits that tell nothing apart, in words; empty where none has.
+def constant_bits(statistics: Mapping[str, Any], split: str = "database") -> list[str]:
+    """Which modalities have constant bits in the `bit_statistics` of a split, one line each.
 
-    Args:
-      statistics: as `bit_statistics` gives them.
-
-    >>> used = {"mean": [1.0, 0.5, 0.0], "distinct": 3, "items": 4, "constant": 1}
-    >>> wasted_bits({"image": used, "text": used | {"constant": 0}})
-    ['image: 1 of 3 bits never changes over 4 codes']
-    >>> wasted_bits({"image": used | {"constant": 3, "distinct": 1}})
-    ['image: all 4 codes are equal']
+    >>> used = {"mean": [1.0, 0.5, 0.0], "distinct": 3, "items": 4000, "constant": 1}
+    >>> constant_bits({"image": used, "text": used | {"constant": 0}})
+    ['1 of 3 image bits is constant over the 4,000 database codes']
+    >>> constant_bits({"image": used | {"constant": 3, "distinct": 1}}, "validation")
+    ['all 4,000 image validation codes are equal']
     """
     lines = []
     for modality, values in statistics.items():
         items, constant, bits = values["items"], values["constant"], len(values["mean"])
         if items > 1 and values["distinct"] == 1:
-            lines.append(f"{modality}: all {items} codes are equal")
+            lines.append(f"all {items:,} {modality} {split} codes are equal")
         elif items > 1 and constant:
-            never = "never changes" if constant == 1 else "never change"
-            lines.append(f"{modality}: {constant} of {bits} bits {never} over {items} codes")
+            lines.append(_constant(constant, bits, f"{modality} bits", items, f"{split} codes"))
     return lines
 
 
-def wasted_entries(found: Mapping[str, Found]) -> list[str]:
-    """The same of database entries that are no codes, such as numbers of codewords."""
+def constant_components(found: Mapping[str, Found], split: str = "database") -> list[str]:
+    """The same for database entries that are no codes, such as codeword indices."""
     lines = []
     for one in found.values():
         items, width = one.entries.shape
         constant = int((one.entries == one.entries[:1]).all(axis=0).sum())
         if one.histogram is None and items > 1 and constant:
-            modality = one.task.database_modality
-            lines.append(
-                f"{modality}: {constant} of {width} numbers are equal in all {items} entries"
-            )
+            what = f"{one.task.database_modality} components"
+            lines.append(_constant(constant, width, what, items, f"{split} entries"))
     return lines
+
+
+def _constant(number: int, width: int, what: str, items: int, of: str) -> str:
+    are = "is" if number == 1 else "are"
+    return f"{number} of {width} {what} {are} constant over the {items:,} {of}"
 
 
 def _bits_of(entries: np.ndarray) -> dict[str, Any]:
     mean, products = np.zeros(entries.shape[1]), np.zeros((entries.shape[1],) * 2)
     for start in range(0, len(entries), _ROWS):
         block = entries[start : start + _ROWS].astype(np.float32)
-        # Sums of so many +-1 are exact in float32, and whole numbers in float64.
+        # Sums of +-1 over a block are exact in float32, their totals in float64.
         mean += block.sum(axis=0)
         products += block.T @ block
     mean, products = mean / len(entries), products / len(entries)
@@ -354,12 +339,7 @@ def _bits_of(entries: np.ndarray) -> dict[str, Any]:
     return {
         "mean": mean.tolist(),
         "correlation": float(pairs.mean()) if pairs.size else 0.0,
-        "distinct": _distinct(codes.words(codes.pack(entries))),
+        "distinct": len(np.unique(codes.pack(entries), axis=0)),
         "items": len(entries),
         "constant": int(np.sum(~alive)),
     }
-
-
-def _distinct(rows: np.ndarray) -> int:
-    ordered = rows[np.lexsort(rows.T)]
-    return 1 + int(np.any(ordered[1:] != ordered[:-1], axis=1).sum())

@@ -2,7 +2,7 @@
 
 import collections
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray
 
     Args:
       texts: n texts.
-      vocabulary: V words; others are passed over.
+      vocabulary: V words; other words are ignored.
 
     Returns:
       uint8 [n, V] in {0, 1}.
@@ -52,17 +52,23 @@ def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray
     >>> bags_of_words(["Red gull", "fish"], ["fish", "red"]).tolist()
     [[0, 1], [1, 0]]
     """
-    column = {word: number for number, word in enumerate(vocabulary)}
     bags = np.zeros((len(texts), len(vocabulary)), np.uint8)
-    for row, text in enumerate(texts):
-        bags[row, [column[word] for word in words(text) if word in column]] = 1
+    for row, known in enumerate(_known(texts, vocabulary)):
+        bags[row, known] = 1
     return bags
 
 
-def inverse_document_frequencies(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
-    """How much each word tells: log((1 + n) / (1 + texts with the word)) + 1.
+def _known(texts: Iterable[str], vocabulary: Sequence[str]) -> Iterator[list[int]]:
+    """The places in the vocabulary of the known words of each text, in its order."""
+    place = {word: number for number, word in enumerate(vocabulary)}
+    for text in texts:
+        yield [place[word] for word in words(text) if word in place]
 
-    One is added to both counts, so that a word that no text has is no division by zero.
+
+def inverse_document_frequencies(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
+    """The inverse document frequency of each word: log((1 + n) / (1 + texts with the word)) + 1.
+
+    Adding one to both counts avoids a division by zero for a word that no text has.
 
     Args:
       texts: n texts, of the training rows alone.
@@ -74,10 +80,9 @@ def inverse_document_frequencies(texts: Sequence[str], vocabulary: Sequence[str]
     >>> print(inverse_document_frequencies(["red gull", "red fish"], ["fish", "red"]))
     [1.4054651 1.       ]
     """
-    column = {word: number for number, word in enumerate(vocabulary)}
     having = np.zeros(len(vocabulary))
-    for text in texts:
-        having[[column[word] for word in set(words(text)) if word in column]] += 1
+    for known in _known(texts, vocabulary):
+        having[known] += 1  # once, however often the text has the word
     return (np.log((1 + len(texts)) / (1 + having)) + 1).astype(np.float32)
 
 
@@ -86,7 +91,7 @@ def tf_idf(texts: Sequence[str], vocabulary: Sequence[str], frequencies: np.ndar
 
     Args:
       texts: n texts.
-      vocabulary: V words; others are passed over.
+      vocabulary: V words; other words are ignored.
       frequencies: [V], of `inverse_document_frequencies` of the training texts.
 
     Returns:
@@ -95,10 +100,8 @@ def tf_idf(texts: Sequence[str], vocabulary: Sequence[str], frequencies: np.ndar
     >>> print(tf_idf(["red red fish"], ["fish", "red"], np.array([1.5, 1.0])))
     [[0.6 0.8]]
     """
-    column = {word: number for number, word in enumerate(vocabulary)}
     weights = np.zeros((len(texts), len(vocabulary)), np.float32)
-    for row, text in enumerate(texts):
-        known = [column[word] for word in words(text) if word in column]
+    for row, known in enumerate(_known(texts, vocabulary)):
         np.add.at(weights[row], known, 1)
     weights *= frequencies.astype(np.float32)
     lengths = np.linalg.norm(weights, axis=1, keepdims=True)
@@ -111,28 +114,18 @@ def token_numbers(texts: Sequence[str], vocabulary: Sequence[str], length: int =
 
     Args:
       texts: n texts.
-      vocabulary: V words; others are passed over.
+      vocabulary: V words; other words are ignored.
       length: known words that are kept of a text, from its beginning.
 
     Returns:
       int32 [n, length]: the vocabulary's words have the numbers 1 to V; 0 fills the end of shorter
-      texts, see `word_mask`.
+      texts.
 
     >>> token_numbers(["A red, red gull", "fish"], ["fish", "red"], length=3).tolist()
     [[2, 2, 0], [1, 0, 0]]
     """
-    number = {word: position for position, word in enumerate(vocabulary, start=1)}
     tokens = np.zeros((len(texts), length), np.int32)
-    for row, text in enumerate(texts):
-        known = [number[word] for word in words(text) if word in number][:length]
-        tokens[row, : len(known)] = known
+    for row, known in enumerate(_known(texts, vocabulary)):
+        kept = np.array(known[:length], np.int32)
+        tokens[row, : len(kept)] = kept + 1
     return tokens
-
-
-def word_mask(tokens: np.ndarray) -> np.ndarray:
-    """Where token numbers are words and where padding, a bool array of the same shape.
-
-    >>> word_mask(np.array([[2, 1, 0]])).tolist()
-    [[True, True, False]]
-    """
-    return tokens > 0

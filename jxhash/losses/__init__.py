@@ -1,8 +1,8 @@
 """Losses of deep cross-modal hashing as pure functions of arrays.
 
-Each takes outputs, and codes, bits or similarities, and options by name; `where` says what counts,
-`weights` multiplies, `reduce_fn` reduces (None leaves one value a pair, a sample or a bit). They
-work under jit, grad, vmap, pmap and shard_map, and in any training loop.
+Each takes network outputs with codes, bits or similarities. Options are keywords: `where` masks,
+`weights` scales, `reduce_fn` reduces (None returns one value per pair, sample or bit). All losses
+work under jit, grad, vmap, pmap and shard_map.
 
 >>> import jax, jax.numpy as jnp
 >>> u, v = jnp.array([[0.5, -0.5]]), jnp.array([[1.0, -1.0], [1.0, 1.0]])

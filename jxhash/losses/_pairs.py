@@ -1,4 +1,4 @@
-"""What the losses over all pairs of two sets share: checks, masks, blocks of rows, reduction."""
+"""Shared by all pairwise losses: checks, masks, evaluation in blocks of rows, reduction."""
 
 import functools
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from jxhash import _checks
 from jxhash.losses import _reduction
 from jxhash.losses._reduction import ReduceFn
 
-# 8 MiB of float32: above one batch against ten thousand rows, and small beside a whole data set.
+# 8 MiB of float32: holds a batch against ten thousand rows, far less than all pairs of a data set.
 _MAX_ENTRIES = 2**21
 
 
 class Pairs(NamedTuple):
-    """Two sets of outputs, [m, K] and [n, K], and what is known of each pair of them, [m, n]."""
+    """Outputs u [m, K] and v [n, K]; similarity, mask and weights of their pairs [m, n]."""
 
     u: jax.Array
     v: jax.Array
@@ -30,21 +30,20 @@ class PairLoss(NamedTuple):
     """The mathematics of one loss.
 
     Attributes:
-      prepare: maps u, v and the settings to what `block` reads of each: arrays or pytrees of
-        arrays, with a row a sample.
-      block: maps some rows of the prepared u, all of the prepared v, the similarities of those
-        rows and the settings to the losses of these pairs.
+      block: maps some rows of u, all of v, the similarities of these pairs and the settings to the
+        losses of these pairs.
+      prepare: is applied once to all rows of u, and of v.
     """
 
-    prepare: Callable[..., tuple[Any, Any]]
     block: Callable[..., jax.Array]
+    prepare: Callable[[jax.Array], jax.Array] = jnp.asarray
 
 
 def check_outputs(u: ArrayLike, v: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    """Checks the outputs of two sides that are to be compared."""
+    """Checks two sets of outputs: real-valued, not empty, of one width."""
     u, v = _checks.outputs("u", u), _checks.outputs("v", v)
     _checks.require_rows(u=u, v=v)
-    _checks.same_width(u=u, v=v)
+    _checks.same("width", u=u, v=v)
     return u, v
 
 
@@ -56,11 +55,13 @@ def check_pairs(
     weights: ArrayLike | None,
     alphabet: _checks.Alphabet | None,
 ) -> Pairs:
-    """Checks what is known of each pair against the outputs and the loss's alphabet."""
+    """Checks similarity, mask and weights against the shape [m, n] and the loss's alphabet."""
     shape = (u.shape[0], v.shape[0])
     matrix = jnp.asarray(similarity)
     if matrix.shape != shape:
-        raise ValueError(f"similarity has one value a pair, {shape}, not the shape {matrix.shape}")
+        raise ValueError(
+            f"similarity has one value per pair, {shape}, not the shape {matrix.shape}"
+        )
     _checks.require_real("similarity", matrix)
     where = _checks.mask("where", where, shape)
     if alphabet is not None:
@@ -69,10 +70,10 @@ def check_pairs(
 
 
 def keep_pairs(pairs: Pairs) -> Pairs:
-    """Zeros for the rows of which no pair counts, and for the similarity of pairs that do not.
+    """Zeroes the similarity of masked pairs, and the rows whose pairs are all masked.
 
-    This costs a select of the rows, [m, K] and [n, K], and one of the similarity that fuses into
-    the loss; the block of products needs none.
+    Selecting rows, [m, K] and [n, K], is cheap and the select of the similarity fuses into the
+    loss, so the [m, n] products need no select.
     """
     where = pairs.where
     if where is None:
@@ -85,15 +86,10 @@ def keep_pairs(pairs: Pairs) -> Pairs:
 
 
 def by_rows(kernel: Callable[[Any], jax.Array], rows: Any, columns: int) -> jax.Array:
-    """Applies `kernel` to rows, in blocks that are computed again for the gradient.
+    """`kernel(rows)`, in blocks of rows that the backward pass computes again.
 
-    Args:
-      kernel: maps a pytree of arrays with a leading axis of rows to an array with that axis.
-      rows: the whole pytree.
-      columns: how many values one row takes while the kernel runs.
-
-    Returns:
-      The same as `kernel(rows)`, holding at most one block beside the result.
+    The kernel maps a pytree of arrays with a leading row axis to an array with that axis, and holds
+    `columns` values per row; at most one block is held beside the result.
     """
     num_rows = jax.tree.leaves(rows)[0].shape[0]
     limit = max(_MAX_ENTRIES // columns, 1)
@@ -105,61 +101,51 @@ def by_rows(kernel: Callable[[Any], jax.Array], rows: Any, columns: int) -> jax.
     def block(start: jax.Array) -> jax.Array:
         return kernel(jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), rows))
 
-    def write(number: jax.Array, result: jax.Array) -> jax.Array:
-        # The last block writes some rows of the one before again, and takes over their gradient: a
-        # remainder of its own would have to be joined, and the result held twice.
+    def write(number: jax.Array | int, result: jax.Array) -> jax.Array:
+        # The last block overlaps the one before and takes over the gradient of the shared rows.
+        # A smaller last block would need a concatenation, which holds the result twice.
         start = jnp.minimum(number * size, num_rows - size)
         found = jax.checkpoint(block)(start)
         return jax.lax.dynamic_update_slice_in_dim(result, found, start, axis=0)
 
     like = jax.eval_shape(block, 0)
     result = jnp.zeros((num_rows, *like.shape[1:]), like.dtype)
-    # Under shard_map zeros are known to be the same everywhere, and become rows of a device here.
-    return jax.lax.fori_loop(1, num_blocks, write, write(0, result))
+    # The first block is written before the loop: under shard_map zeros are replicated, rows vary.
+    found: jax.Array = jax.lax.fori_loop(1, num_blocks, write, write(0, result))
+    return found
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _unreduced(loss: PairLoss, pairs: Pairs, settings: tuple) -> jax.Array:
-    pairs = keep_pairs(pairs)
-    u, v = loss.prepare(pairs.u, pairs.v, *settings)
-    return by_rows(
-        lambda rows: loss.block(rows[0], v, rows[1], *settings),
-        (u, pairs.similarity),
-        len(pairs.v),
-    )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _row_sums(loss: PairLoss, pairs: Pairs, settings: tuple) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _losses(loss: PairLoss, pairs: Pairs, settings: tuple[Any, ...], summed: bool) -> jax.Array:
+    """The losses [m, n], or the sums [m] of the weighted ones."""
     kept = keep_pairs(pairs)
-    u, v = loss.prepare(kept.u, kept.v, *settings)
-    num_rows = len(pairs.u)
-    split, whole = {}, {}
-    for name in ("similarity", "where", "weights"):
-        array = getattr(pairs, name)
-        of_rows = array is not None and array.shape[0] == num_rows
-        (split if of_rows else whole)[name] = array
+    whole = pairs._replace(u=loss.prepare(kept.u), v=loss.prepare(kept.v))
+    # A mask or weights with a single row belong to every block.
+    split = {
+        name: array
+        for name, array in whole._asdict().items()
+        if name != "v" and array is not None and len(array) == len(whole.u)
+    }
 
-    def sums(rows: tuple) -> jax.Array:
-        u_rows, known = rows
-        known = whole | known
-        similarity, where = known["similarity"], known["where"]
-        if where is not None:
-            similarity = jnp.where(where, similarity, 0)
-        losses = loss.block(u_rows, v, similarity, *settings)
-        return jnp.sum(_reduction.weigh(losses, where, known["weights"]), axis=1)
+    def kernel(rows: dict[str, jax.Array]) -> jax.Array:
+        u, v, similarity, where, weights = whole._replace(**rows)
+        similarity = similarity if where is None else jnp.where(where, similarity, 0)
+        losses = loss.block(u, v, similarity, *settings)
+        return jnp.sum(_reduction.weigh(losses, where, weights), axis=1) if summed else losses
 
-    return by_rows(sums, (u, split), len(pairs.v))
+    return by_rows(kernel, split, len(whole.v))
 
 
-def reduced(loss: PairLoss, pairs: Pairs, settings: tuple, reduce_fn: ReduceFn | None) -> jax.Array:
-    """The losses of all pairs, reduced; sums and means of large blocks never hold the block."""
+def reduced(
+    loss: PairLoss, pairs: Pairs, settings: tuple[Any, ...], reduce_fn: ReduceFn | None
+) -> jax.Array:
+    """Reduces the losses of all pairs; large sums and means never hold the [m, n] losses."""
     shape = pairs.similarity.shape
     summable = reduce_fn is jnp.sum or reduce_fn is jnp.mean
     if pairs.similarity.size <= _MAX_ENTRIES or not summable:
-        losses = _unreduced(loss, pairs, settings)
+        losses = _losses(loss, pairs, settings, False)
         return _reduction.reduce(losses, pairs.where, pairs.weights, reduce_fn)
-    total = jnp.sum(_row_sums(loss, pairs, settings))
+    total = jnp.sum(_losses(loss, pairs, settings, True))
     if reduce_fn is jnp.sum:
         return total
     return total / jnp.maximum(_reduction.count(pairs.where, shape), 1)

@@ -1,14 +1,15 @@
-"""What all losses agree on, in one place: masks, precision and reduction.
+"""Shared by all losses: masks, precision and reduction.
 
 A public loss checks its arguments (`jxhash._checks`), calls a jitted kernel for the unreduced loss
-and hands that to `reduce`. So its options may be Python numbers, arrays or tracers, and `reduce_fn`
-may be any callable without a new compilation of the kernel.
+and passes that to `reduce`. Options may thus be Python numbers, arrays or tracers, and a new
+`reduce_fn` does not recompile the kernel.
 """
 
 import functools
 import inspect
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,46 +20,50 @@ from jxhash import _checks
 ReduceFn = Callable[..., jax.Array]
 
 
+def check_samples(u: ArrayLike, where: ArrayLike | None) -> tuple[jax.Array, jax.Array | None]:
+    """Checks outputs u [n, K] and a mask that broadcasts to [n]."""
+    u = _checks.outputs("u", u)
+    _checks.require_rows(u=u)
+    return u, _checks.mask("where", where, u.shape[:1])
+
+
 def keep_rows(x: jax.Array, where: jax.Array | None) -> jax.Array:
-    """Zeros for the rows [n, K] that a mask over samples, [n] or [1], leaves out."""
+    """Zeroes the masked rows of [n, K]; the mask over samples is [n] or [1]."""
     return x if where is None else jnp.where(where[:, None], x, 0)
 
 
 def products(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The inner product of each row of one matrix with each of another, [m, n].
+    """The inner products of all pairs of rows, [m, n].
 
-    Not by a transpose, which a compiler may copy out of a loop over blocks.
+    An einsum: XLA may hoist an explicit transpose out of a loop over blocks, as a copy.
     """
     return jnp.einsum("mk,nk->mn", a, b, precision="highest")
 
 
 def magnitude(x: jax.Array) -> jax.Array:
-    """The absolute value, with a slope of 0 at 0, where jnp.abs takes a side."""
+    """The absolute value with gradient 0 at 0, where that of jnp.abs is 1."""
     return x * jax.lax.stop_gradient(jnp.sign(x))
 
 
 def weigh(loss: jax.Array, where: jax.Array | None, weights: jax.Array | None) -> jax.Array:
-    """The losses times their weights, and zeros for those that do not count."""
+    """Multiplies losses with their weights and zeroes masked ones."""
     if weights is not None:
         loss = loss * (weights if where is None else jnp.where(where, weights, 0))
     return loss if where is None else jnp.where(where, loss, 0)
 
 
 def reduce(
-    loss: jax.Array,
-    where: jax.Array | None,
-    weights: ArrayLike | None,
-    reduce_fn: ReduceFn | None,
+    loss: jax.Array, where: jax.Array | None, weights: ArrayLike | None, reduce_fn: ReduceFn | None
 ) -> jax.Array:
     """Weights, masks and reduces an unreduced loss.
 
-    A masked entry is 0 and does not count; where nothing counts the result is 0. A `reduce_fn`
-    that takes `where`, like `jnp.mean`, is told what counts; another gets zeros there.
+    Masked entries are 0 and ignored; with every entry masked the result is 0. A `reduce_fn` with a
+    `where` argument, like `jnp.mean`, receives the mask; any other sees zeros there.
     """
     loss = weigh(loss, where, _checks.factors(weights, loss.shape))
     if reduce_fn is None:
         return loss
-    # Zeros do not change a sum, so neither the mask nor a count need another pass.
+    # Zeros do not change a sum, so it needs no second pass over the mask.
     if where is None or reduce_fn is jnp.sum or not _takes_where(reduce_fn):
         return reduce_fn(loss)
     if reduce_fn is jnp.mean:
@@ -67,14 +72,14 @@ def reduce(
     if reduced.ndim == 0:
         counted = jnp.any(where)
     else:
-        # Whatever `reduce_fn` makes of rows and columns, a NaN shows where it is read.
+        # Propagate NaN through `reduce_fn` to see which results read an unmasked entry.
         counted = jnp.isnan(reduce_fn(jnp.where(where, jnp.nan, jnp.ones_like(loss))))
     return jnp.where(counted, reduced, 0)
 
 
 def count(where: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | float:
-    """The number of entries that count, of a mask that broadcasts to `shape`."""
-    # In floats, since a block may have more entries than int32 counts.
+    """The number of unmasked entries of a mask that broadcasts to `shape`."""
+    # In float: a block may have more entries than int32 can count.
     every = float(math.prod(shape))
     return every if where is None else jnp.sum(where).astype(jnp.float32) * (every / where.size)
 
@@ -83,22 +88,18 @@ def _takes_where(reduce_fn: ReduceFn) -> bool:
     try:
         return "where" in inspect.signature(reduce_fn).parameters
     except ValueError:
-        # Some functions of Python itself do not tell.
+        # Some builtins have no signature.
         return False
 
 
 def _start(reduce_fn: ReduceFn) -> dict[str, float]:
-    """The number to start from, for reductions that need one beside a mask."""
-    function, given = reduce_fn, {}
-    while isinstance(function, functools.partial):
-        function, given = function.func, function.keywords | given
-    for known, start in ((jnp.max, -jnp.inf), (jnp.min, jnp.inf)):
-        if function is known and "initial" not in given:
-            return {"initial": start}
-    return {}
+    """The `initial` value that jnp.max and jnp.min need with a mask."""
+    # A partial of a partial is one of its function.
+    called: functools.partial[Any] = functools.partial(reduce_fn)
+    start = {jnp.max: -jnp.inf, jnp.min: jnp.inf}.get(called.func)
+    return {} if start is None or "initial" in called.keywords else {"initial": start}
 
 
 def reduce_scalar(loss: jax.Array, weights: ArrayLike | None) -> jax.Array:
-    """Weights a loss that is one number."""
-    weights = _checks.factors(weights, ())
-    return loss if weights is None else loss * weights
+    """Weights a scalar loss."""
+    return reduce(loss, None, weights, None)

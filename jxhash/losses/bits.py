@@ -1,4 +1,4 @@
-"""Losses on the statistics of bits over a set of samples: each one number for the whole set."""
+"""Losses on statistics of the bits over a set of samples; each is a scalar."""
 
 import jax
 import jax.numpy as jnp
@@ -23,22 +23,22 @@ def bit_balance_loss(
     weights: ArrayLike | None = None,
     reduce_fn: ReduceFn | None = jnp.mean,
 ) -> jax.Array:
-    r"""The squared norm of the sum over samples, zero where each bit is on as often as off.
+    r"""The squared norm of the sum over samples, zero when every bit is balanced.
 
-    Jiang and Li, Deep Cross-Modal Hashing, CVPR 2017, third term of equation 2: the sum goes over
+    Jiang and Li, Deep Cross-Modal Hashing, CVPR 2017, third term of equation 2. The sum is over
     the whole training set, of which a step holds one batch, and is not divided by its size.
 
     .. math:: \lVert \mathrm{rest} + \sum_i u_i \rVert^2
 
     Args:
       u: [n, K] real-valued outputs.
-      rest: [K], the sum over the samples that are not in `u`; None where there are none.
-      where: boolean, broadcast to [n]; what is False does not count.
-      weights: a number, multiplied with the loss.
-      reduce_fn: ignored, since the loss is one number.
+      rest: [K], the sum over the samples that are not in `u`; None for 0.
+      where: boolean mask, broadcast to [n]; False entries are ignored.
+      weights: a factor of the loss, one number.
+      reduce_fn: ignored; the loss is a scalar.
 
     Returns:
-      A scalar in float32.
+      float32 scalar.
 
     Raises:
       TypeError: `u` is not real-valued, `where` is not boolean.
@@ -47,11 +47,9 @@ def bit_balance_loss(
     >>> float(bit_balance_loss(jnp.array([[1.0, 1.0], [-1.0, 1.0]])))
     4.0
     """
-    u = _checks.outputs("u", u)
-    _checks.require_rows(u=u)
-    where = _checks.mask("where", where, u.shape[:1])
+    u, where = _reduction.check_samples(u, where)
     if rest is not None and np.shape(rest) != u.shape[1:]:
-        raise ValueError(f"rest has one sum a bit, {u.shape[1:]}, not the shape {np.shape(rest)}")
+        raise ValueError(f"rest has one sum per bit, {u.shape[1:]}, not the shape {np.shape(rest)}")
     rest = jnp.zeros((), u.dtype) if rest is None else rest
     return _reduction.reduce_scalar(_bit_balance(u, where, rest), weights)
 
@@ -76,19 +74,19 @@ def decorrelation_loss(
     r"""Half the squared covariances between different bits over the batch.
 
     Yang et al., Pairwise Relationship Guided Deep Hashing for Cross-Modal Retrieval, AAAI 2017,
-    the decorrelation term. The gradient printed there is half of the exact one, which this is.
+    the decorrelation term. The paper prints half of the gradient of this loss.
 
     .. math:: \frac12 \sum_{a \neq b} C_{ab}^2, \quad
               C_{ab} = \frac1n \sum_i (u_{ia} - \bar u_a)(u_{ib} - \bar u_b)
 
     Args:
       u: [n, K] real-valued outputs.
-      where: boolean, broadcast to [n]; what is False does not count.
-      weights: a number, multiplied with the loss.
-      reduce_fn: ignored, since the loss is one number.
+      where: boolean mask, broadcast to [n]; False entries are ignored.
+      weights: a factor of the loss, one number.
+      reduce_fn: ignored; the loss is a scalar.
 
     Returns:
-      A scalar in float32.
+      float32 scalar.
 
     Raises:
       TypeError: `u` is not real-valued, `where` is not boolean.

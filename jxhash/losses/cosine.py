@@ -1,4 +1,4 @@
-"""Losses on the angles between outputs, which do not change with their lengths."""
+"""Losses on the cosines between outputs, invariant to their norms."""
 
 import jax
 import jax.numpy as jnp
@@ -13,18 +13,14 @@ _SMALLEST_DISTANCE = 1e-6
 
 
 def _like_codes(x: jax.Array) -> jax.Array:
-    """Rows scaled to the length of a code, sqrt(K), which leaves codes exactly as they are."""
+    """Scales rows to the norm of a code, sqrt(K); codes stay exactly as they are."""
     return x * jnp.sqrt(x.shape[1] / _squared_norms(x))[:, None]
 
 
 def _squared_norms(x: jax.Array) -> jax.Array:
-    """Those of rows, whose squares must be finite; 1 for zero rows, whose cosines are 0."""
+    """Squared norms of rows, 1 for zero rows (their cosines are 0); the squares must be finite."""
     squared = jnp.sum(jnp.square(x), axis=1)
     return jnp.where(squared > 0, squared, 1)
-
-
-def _both_like_codes(u: jax.Array, v: jax.Array, *_: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    return _like_codes(u), _like_codes(v)
 
 
 def _margin_block(
@@ -35,7 +31,7 @@ def _margin_block(
     return shortfall * jnp.where(power == 2, shortfall, 1)
 
 
-_MARGIN = PairLoss(_both_like_codes, _margin_block)
+_MARGIN = PairLoss(_margin_block, _like_codes)
 _POWER = _checks.Alphabet(lambda p: (p == 1) | (p == 2), "1 or 2")
 
 
@@ -50,7 +46,7 @@ def cosine_margin_loss(
     weights: ArrayLike | None = None,
     reduce_fn: ReduceFn | None = jnp.mean,
 ) -> jax.Array:
-    r"""How much the cosine of each pair falls short of a margin on its side of zero.
+    r"""Hinge loss: how far the signed cosine of each pair is below a margin.
 
     Cao et al., Correlation Hashing Network, BMVC 2017 (power 2); Cao et al., Deep Visual-Semantic
     Hashing, KDD 2016 (power 1).
@@ -61,19 +57,19 @@ def cosine_margin_loss(
       u: [m, K] real-valued outputs; the cosine with a zero row is 0.
       v: [n, K] real-valued outputs of the other side.
       similarity: [m, n] in {-1, +1}, any real dtype.
-      margin: the cosine that is enough, above 0 and at most 1.
+      margin: cosines of at least this have no loss; in (0, 1].
       power: 1 or 2.
-      where: boolean, broadcast to [m, n]; what is False does not count.
-      weights: broadcast to [m, n], multiplied with the loss.
-      reduce_fn: reduces the [m, n] losses; None leaves them.
+      where: boolean mask, broadcast to [m, n]; False entries are ignored.
+      weights: factors of the losses, broadcast to [m, n].
+      reduce_fn: reduces the [m, n] losses; None returns them unreduced.
 
     Returns:
-      What `reduce_fn` makes of the [m, n] losses, in float32.
+      float32, the [m, n] losses reduced by `reduce_fn`.
 
     Raises:
       TypeError: `u` or `v` is not real-valued, `where` is not boolean.
       ValueError: the shapes do not match, `similarity` is not in {-1, +1}, or `margin` or `power`
-        is out of its range.
+        is out of range.
 
     >>> u, v = jnp.array([[1.0, 1.0]]), jnp.array([[1.0, -1.0], [2.0, 2.0]])
     >>> cosine_margin_loss(u, v, jnp.array([[1, 1]]), margin=0.5, reduce_fn=None).tolist()
@@ -101,7 +97,7 @@ def cosine_quantization_loss(
     weights: ArrayLike | None = None,
     reduce_fn: ReduceFn | None = jnp.mean,
 ) -> jax.Array:
-    r"""How much the cosine between an output and its code falls short of a margin.
+    r"""Hinge loss: how far the cosine between an output and its code is below a margin.
 
     Cao et al., Correlation Hashing Network, BMVC 2017, the quantization term. The cosine is at
     least 1 / sqrt(K), so a smaller margin does nothing. With a margin of 1, K / 2 times this is
@@ -112,68 +108,53 @@ def cosine_quantization_loss(
 
     Args:
       u: [n, K] real-valued outputs; the cosine of a zero row is 0.
-      margin: the cosine that is enough, above 0 and at most 1.
-      where: boolean, broadcast to [n]; what is False does not count.
-      weights: broadcast to [n], multiplied with the loss.
-      reduce_fn: reduces the [n] losses; None leaves them.
+      margin: cosines of at least this have no loss; in (0, 1].
+      where: boolean mask, broadcast to [n]; False entries are ignored.
+      weights: factors of the losses, broadcast to [n].
+      reduce_fn: reduces the [n] losses; None returns them unreduced.
 
     Returns:
-      What `reduce_fn` makes of the [n] losses, in float32.
+      float32, the [n] losses reduced by `reduce_fn`.
 
     Raises:
       TypeError: `u` is not real-valued, `where` is not boolean.
-      ValueError: the shapes do not match, or `margin` is out of its range.
+      ValueError: the shapes do not match, or `margin` is out of range.
 
     >>> round(float(cosine_quantization_loss(jnp.array([[1.0, 0.0]]), margin=1.0)), 4)
     0.2929
     """
     _checks.setting("margin", margin, _checks.COSINE)
-    u = _checks.outputs("u", u)
-    _checks.require_rows(u=u)
-    where = _checks.mask("where", where, u.shape[:1])
+    u, where = _reduction.check_samples(u, where)
     return _reduction.reduce(_cosine_quantization(u, margin, where), where, weights, reduce_fn)
 
 
-def _odds(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The probability p = e^-x, 1 - p and log(1 - p), with all digits at either end."""
-    p, rest = jnp.exp(-x), -jnp.expm1(-x)
-    # What rounding took from 1 - p, the quotient gives back to its logarithm.
-    rounded = 1 - rest
-    exact = rounded > 0
-    log_rest = jnp.where(exact, jnp.log(rest) * p / jnp.where(exact, rounded, 1), -p)
-    return p, rest, log_rest
-
-
-def _focus(x: jax.Array, log_rest: jax.Array, focusing: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(1 - p)^focusing and p^focusing, from the logarithms: a power would take them again."""
-    return jnp.exp(focusing * log_rest), jnp.exp(-focusing * x)
+def _focus(x: jax.Array, focusing: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """log(1 - p), (1 - p)^focusing and p^focusing of the probability p = e^-x."""
+    log_rest = jax.nn.log1mexp(x)
+    return log_rest, jnp.exp(focusing * log_rest), jnp.exp(-focusing * x)
 
 
 @jax.custom_jvp
 def _focal(x: jax.Array, similarity: jax.Array, focusing: jax.Array) -> jax.Array:
-    _, _, log_rest = _odds(x)
-    of_similar, of_dissimilar = _focus(x, log_rest, focusing)
+    log_rest, of_similar, of_dissimilar = _focus(x, focusing)
     return similarity * of_similar * x - (1 - similarity) * of_dissimilar * log_rest
 
 
 def _focal_slope(x: jax.Array, similarity: jax.Array, focusing: jax.Array) -> jax.Array:
-    p, rest, log_rest = _odds(x)
-    odds = p / rest
-    of_similar, of_dissimilar = _focus(x, log_rest, focusing)
+    odds = 1 / jnp.expm1(x)
+    log_rest, of_similar, of_dissimilar = _focus(x, focusing)
     slope_of_similar = of_similar * (1 + focusing * x * odds)
     slope_of_dissimilar = of_dissimilar * (focusing * log_rest - odds)
     return similarity * slope_of_similar + (1 - similarity) * slope_of_dissimilar
 
 
 def _focal_by_similarity(x: jax.Array, similarity: jax.Array, focusing: jax.Array) -> jax.Array:
-    _, _, log_rest = _odds(x)
-    of_similar, of_dissimilar = _focus(x, log_rest, focusing)
+    log_rest, of_similar, of_dissimilar = _focus(x, focusing)
     return of_similar * x + of_dissimilar * log_rest
 
 
 def _focal_by_focusing(x: jax.Array, similarity: jax.Array, focusing: jax.Array) -> jax.Array:
-    _, _, log_rest = _odds(x)
-    of_similar, of_dissimilar = _focus(x, log_rest, focusing)
+    log_rest, of_similar, of_dissimilar = _focus(x, focusing)
     return (x * log_rest) * (similarity * of_similar + (1 - similarity) * of_dissimilar)
 
 
@@ -193,7 +174,7 @@ def _focal_block(
     return _focal(x, similarity.astype(x.dtype), jnp.asarray(focusing, x.dtype))
 
 
-_FOCAL = PairLoss(_both_like_codes, _focal_block)
+_FOCAL = PairLoss(_focal_block, _like_codes)
 
 
 def hamming_focal_loss(
@@ -207,15 +188,15 @@ def hamming_focal_loss(
     weights: ArrayLike | None = None,
     reduce_fn: ReduceFn | None = jnp.mean,
 ) -> jax.Array:
-    r"""The focal loss of similarity as a probability that decays with the Hamming distance.
+    r"""The focal loss of a similarity probability that decays with the Hamming distance.
 
-    Cao et al., Cross-Modal Hamming Hashing, ECCV 2018. Pairs that are already close count little,
-    so the gradient goes to similar pairs outside of the radius that a lookup searches. The weights
-    of the two classes go into `weights`: see `balanced_weights`.
+    Cao et al., Cross-Modal Hamming Hashing, ECCV 2018. It down-weights similar pairs that are
+    already close, so the gradient comes from those outside the lookup radius. `balanced_weights`
+    gives the class weights for `weights`.
 
-    Distances of codes are exact. Those of other outputs are resolved to some K 2^-23 in float32, so
-    the loss of a dissimilar pair, which grows like -log(d), is exact to a hundredth at d = 0.001
-    for 64 bits, and below d = 0.00001 is only known to be as large as there.
+    Distances between codes are exact. Between other outputs, float32 resolves them to about
+    K 2^-23: for 64 bits the loss of a dissimilar pair, which grows like -log(d), has an error
+    of 0.01 at d = 0.001 and is not resolved below d = 0.00001.
 
     .. math:: -S_{ij} (1 - p_{ij})^\gamma \log p_{ij}
               - (1 - S_{ij}) \, p_{ij}^\gamma \log(1 - p_{ij}), \quad
@@ -226,19 +207,19 @@ def hamming_focal_loss(
       u: [m, K] real-valued outputs; the cosine with a zero row is 0.
       v: [n, K] real-valued outputs of the other side.
       similarity: [m, n] in [0, 1], 1 where the pair is similar; any real dtype.
-      beta: how fast the probability decays, above 0: it halves every log(2) / beta bits.
+      beta: the decay rate, above 0; the probability halves every log(2) / beta bits.
       focusing: the exponent gamma, not negative; 0 gives the cross-entropy.
-      where: boolean, broadcast to [m, n]; what is False does not count.
-      weights: broadcast to [m, n], multiplied with the loss.
-      reduce_fn: reduces the [m, n] losses; None leaves them.
+      where: boolean mask, broadcast to [m, n]; False entries are ignored.
+      weights: factors of the losses, broadcast to [m, n].
+      reduce_fn: reduces the [m, n] losses; None returns them unreduced.
 
     Returns:
-      What `reduce_fn` makes of the [m, n] losses, in float32.
+      float32, the [m, n] losses reduced by `reduce_fn`.
 
     Raises:
       TypeError: `u` or `v` is not real-valued, `where` is not boolean.
-      ValueError: the shapes do not match, `similarity` leaves [0, 1], or `beta` or `focusing` is
-        out of its range.
+      ValueError: the shapes do not match, `similarity` is outside [0, 1], or `beta` or `focusing`
+        is out of range.
 
     >>> u, v = jnp.array([[1.0, 1.0]]), jnp.array([[1.0, -1.0]])
     >>> round(float(hamming_focal_loss(u, v, jnp.array([[1]]), beta=0.1, focusing=0)), 4)
@@ -261,17 +242,17 @@ def _balanced_weights(similarity: jax.Array, where: jax.Array | None) -> jax.Arr
 
 
 def balanced_weights(similarity: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
-    r"""Weights that make up for the rarity of similar pairs.
+    r"""Weights that balance the few similar pairs against the dissimilar ones.
 
     Cao et al., Cross-Modal Hamming Hashing, ECCV 2018: the number of pairs over the number of
-    similar pairs for a similar pair, 1 for another.
+    similar pairs for similar pairs, 1 for dissimilar ones.
 
     Args:
       similarity: [m, n] of any real dtype, above 0 where the pair is similar.
-      where: boolean, broadcast to [m, n]; what is False is not counted.
+      where: boolean mask, broadcast to [m, n]; False entries are not counted.
 
     Returns:
-      float32 [m, n], finite also where nothing is similar.
+      float32 [m, n], finite even if no pair is similar.
 
     Raises:
       TypeError: `where` is not boolean.
@@ -282,4 +263,5 @@ def balanced_weights(similarity: ArrayLike, *, where: ArrayLike | None = None) -
     """
     matrix = _checks.real("similarity", similarity)
     _checks.require_rows(similarity=matrix)
-    return _balanced_weights(matrix, _checks.mask("where", where, matrix.shape))
+    found: jax.Array = _balanced_weights(matrix, _checks.mask("where", where, matrix.shape))
+    return found

@@ -1,10 +1,12 @@
-"""Losses between two sets of samples that nothing pairs."""
+"""Losses between the distributions of two unpaired sets of samples."""
 
+import functools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jxhash import _checks
@@ -12,127 +14,67 @@ from jxhash.losses import _reduction
 from jxhash.losses._reduction import ReduceFn
 
 
-@jax.custom_jvp
 def _mean_kernel(squared: jax.Array, gammas: jax.Array) -> jax.Array:
-    return sum(jnp.exp(-gamma * squared) for gamma in gammas) / len(gammas)
+    # The bandwidths are settings without a gradient.
+    kernels = [jnp.exp(-gamma * squared) for gamma in jax.lax.stop_gradient(gammas)]
+    return functools.reduce(jnp.add, kernels) / len(kernels)
 
 
-@_mean_kernel.defjvp
-def _mean_kernel_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    # The bandwidths are settings: they get no gradient.
-    squared, gammas = primals
-    kernels = [jnp.exp(-gamma * squared) for gamma in gammas]
-    slope = sum(gamma * kernel for gamma, kernel in zip(gammas, kernels, strict=True))
-    return sum(kernels) / len(gammas), -slope / len(gammas) * tangents[0]
+def _squared_distances(rows: jax.Array) -> jax.Array:
+    norms = jnp.sum(jnp.square(rows), axis=1)
+    squared = norms[:, None] + norms[None, :] - 2 * _reduction.products(rows, rows)
+    # Rounding gives rows of large norm a distance to themselves.
+    return jnp.where(jnp.eye(len(rows), dtype=bool), 0, jnp.maximum(squared, 0))
 
 
-def _about_the_mean(
-    x: jax.Array, y: jax.Array, where_x: jax.Array, where_y: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The rows that count, less the mean of both sides together.
-
-    Distances do not change under a translation, but their rounding errors grow with the norms;
-    for the same reason the mean may be a constant of the gradient.
-    """
-    x, y = _reduction.keep_rows(x, where_x), _reduction.keep_rows(y, where_y)
-    count = jnp.maximum(jnp.sum(where_x) + jnp.sum(where_y), 1)
-    centre = jax.lax.stop_gradient(jnp.sum(x, axis=0) + jnp.sum(y, axis=0))[None, :] / count
-    return _reduction.keep_rows(x - centre, where_x), _reduction.keep_rows(y - centre, where_y)
-
-
-def _squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
-    norms_a, norms_b = jnp.sum(jnp.square(a), axis=1), jnp.sum(jnp.square(b), axis=1)
-    products = _reduction.products(a, b)
-    return jnp.maximum(norms_a[:, None] + norms_b[None, :] - 2 * products, 0)
-
-
-class _Block(NamedTuple):
-    """Squared distances of some pairs, which of them to look at, and how often each stands."""
-
-    squared: jax.Array
-    counted: jax.Array
-    times: int
-
-
-_LAST = jnp.iinfo(jnp.int32).max
-
-
-def _median(blocks: list[_Block]) -> jax.Array:
-    """The median of non-negative values, found by bisection, which is far cheaper than a sort."""
-    # All integers are int32 like the patterns, also where 64 bits are enabled.
-    count = sum(block.times * jnp.sum(block.counted, dtype=jnp.int32) for block in blocks)
-    # Non-negative floats are ordered like their bit patterns; what does not count goes last.
-    patterns = [
-        jnp.where(
-            block.counted,
-            jax.lax.bitcast_convert_type(block.squared.astype(jnp.float32), jnp.int32),
-            _LAST,
-        )
-        for block in blocks
-    ]
+def _median(values: jax.Array, counted: jax.Array) -> jax.Array:
+    """The median of non-negative values by bisection, far cheaper than a sort."""
+    # Non-negative floats are ordered like their bit patterns; masked values go last.
+    last = np.iinfo(np.int32).max
+    patterns = jax.lax.bitcast_convert_type(values.astype(jnp.float32), jnp.int32)
+    patterns = jnp.where(counted, patterns, last)
+    # int32 like the bit patterns, also with 64-bit types enabled.
+    count = jnp.sum(counted, dtype=jnp.int32)
 
     def number_below(limit: jax.Array) -> jax.Array:
-        return sum(
-            block.times * jnp.sum(values < limit, dtype=jnp.int32)
-            for block, values in zip(blocks, patterns, strict=True)
-        )
+        return jnp.sum(patterns < limit, dtype=jnp.int32)
 
     def halve(step: jax.Array, found: jax.Array) -> jax.Array:
         candidate = found + (1 << (30 - step.astype(jnp.int32)))
         return jnp.where(number_below(candidate) <= (count - 1) // 2, candidate, found)
 
     lower = jax.lax.fori_loop(0, 31, halve, 0 * count)
-    above = [jnp.min(jnp.where(values > lower, values, _LAST)) for values in patterns]
-    upper = jnp.where(number_below(lower + 1) > count // 2, lower, jnp.min(jnp.stack(above)))
+    above = jnp.min(jnp.where(patterns > lower, patterns, last))
+    upper = jnp.where(number_below(lower + 1) > count // 2, lower, above)
     pair = jax.lax.bitcast_convert_type(jnp.stack([lower, upper]), jnp.float32)
     return jnp.where(count > 0, jnp.mean(pair), 0)
 
 
-def _median_gamma(blocks: list[_Block]) -> jax.Array:
-    median = _median([jax.tree.map(jax.lax.stop_gradient, block) for block in blocks])
-    # Rows that all agree have no scale of their own, and every kernel of them is 1.
+def _median_gamma(squared: jax.Array, where: jax.Array) -> jax.Array:
+    pairs = where[:, None] & where[None, :] & ~jnp.eye(len(where), dtype=bool)
+    median = _median(jax.lax.stop_gradient(squared), pairs)
+    # If all rows are equal there is no scale, and every kernel is 1.
     return jnp.where(median > 0, 1 / jnp.where(median > 0, median, 1), 1)[None]
-
-
-def _between(
-    a: jax.Array, b: jax.Array, where_a: jax.Array, where_b: jax.Array, times: int
-) -> _Block:
-    return _Block(_squared_distances(a, b), where_a[:, None] & where_b[None, :], times)
-
-
-def _within(a: jax.Array, where: jax.Array) -> _Block:
-    block = _between(a, a, where, where, 1)
-    itself = jnp.eye(len(a), dtype=bool)
-    # Rounding gives a long row a distance to itself.
-    squared = jnp.where(itself, 0, block.squared)
-    return block._replace(squared=squared, counted=block.counted & ~itself)
-
-
-def _mean_over_pairs(
-    block: _Block, where_a: jax.Array, where_b: jax.Array, gammas: jax.Array
-) -> jax.Array:
-    pairs = where_a[:, None] & where_b[None, :]
-    total = jnp.sum(jnp.where(pairs, _mean_kernel(block.squared, gammas), 0))
-    return total / jnp.maximum(jnp.sum(where_a), 1) / jnp.maximum(jnp.sum(where_b), 1)
 
 
 @jax.jit
 def _mmd(
-    x: jax.Array,
-    y: jax.Array,
-    gammas: jax.Array | None,
-    where_x: jax.Array,
-    where_y: jax.Array,
+    x: jax.Array, y: jax.Array, gammas: jax.Array | None, where_x: jax.Array, where_y: jax.Array
 ) -> jax.Array:
-    x, y = _about_the_mean(x, y, where_x, where_y)
-    # Pairs within a side stand twice in their block, so those between the sides count double.
-    blocks = [_within(x, where_x), _within(y, where_y), _between(x, y, where_x, where_y, 2)]
-    gammas = _median_gamma(blocks) if gammas is None else gammas
-    within_x = _mean_over_pairs(blocks[0], where_x, where_x, gammas)
-    within_y = _mean_over_pairs(blocks[1], where_y, where_y, gammas)
-    between = _mean_over_pairs(blocks[2], where_x, where_y, gammas)
-    value = jax.nn.relu(within_x + within_y - 2 * between)
-    return jnp.where(jnp.any(where_x) & jnp.any(where_y), value, 0)
+    # One quadratic form over the rows of both sides: x weighs 1 / m, y weighs -1 / n.
+    num_x, num_y = jnp.sum(where_x), jnp.sum(where_y)
+    where = jnp.concatenate([where_x, where_y])
+    shares = jnp.where(where_x, 1 / num_x, 0), jnp.where(where_y, -1 / num_y, 0)
+    rows = _reduction.keep_rows(jnp.concatenate([x, y]), where)
+    # Distances are invariant to translation, but their rounding errors grow with the norms. By the
+    # same invariance the mean needs no gradient.
+    centre = jax.lax.stop_gradient(jnp.sum(rows, axis=0)) / jnp.maximum(num_x + num_y, 1)
+    squared = _squared_distances(_reduction.keep_rows(rows - centre[None, :], where))
+    gammas = _median_gamma(squared, where) if gammas is None else gammas
+    weights = jnp.concatenate(shares)
+    means = jnp.matmul(_mean_kernel(squared, gammas), weights, precision="highest")
+    value = jax.nn.relu(jnp.vdot(weights, means, precision="highest"))
+    return jnp.where((num_x > 0) & (num_y > 0), value, 0)
 
 
 def mmd_loss(
@@ -148,7 +90,7 @@ def mmd_loss(
     r"""The squared maximum mean discrepancy between two sets of outputs, with Gaussian kernels.
 
     Cao et al., Transitive Hashing Network, AAAI 2017, the distribution term: the biased estimate,
-    in which each sample is also compared with itself.
+    which also compares each sample with itself.
 
     .. math:: \overline{k(x, x')} + \overline{k(y, y')} - 2 \, \overline{k(x, y)}, \quad
               k(a, b) = \mathrm{mean}_g \, e^{-g \lVert a - b \rVert^2}
@@ -156,15 +98,15 @@ def mmd_loss(
     Args:
       x: [m, K] real-valued outputs of one domain.
       y: [n, K] real-valued outputs of the other.
-      gamma: a positive number, several of them (the mean of the kernels), or "median": one over
-        the median squared distance between two rows of both sets together. Gets no gradient.
-      where_x: boolean, broadcast to [m]; what is False does not count.
-      where_y: boolean, broadcast to [n].
-      weights: a number, multiplied with the loss.
-      reduce_fn: ignored, since the loss is one number.
+      gamma: a positive number, several (their kernels are averaged), or "median", the inverse of
+        the median squared distance between rows of both sets together. It gets no gradient.
+      where_x: boolean mask, broadcast to [m]; False entries are ignored.
+      where_y: boolean mask, broadcast to [n].
+      weights: a factor of the loss, one number.
+      reduce_fn: ignored; the loss is a scalar.
 
     Returns:
-      A scalar in float32, not negative; 0 where one side has no row that counts.
+      float32 scalar, not negative; 0 if one side is empty or fully masked.
 
     Raises:
       TypeError: `x` or `y` is not real-valued, a mask is not boolean.
@@ -175,7 +117,7 @@ def mmd_loss(
     1.2642
     """
     x, y = _checks.outputs("x", x), _checks.outputs("y", y)
-    _checks.same_width(x=x, y=y)
+    _checks.same("width", x=x, y=y)
     gammas = _gammas(gamma)
     where_x = _checks.row_mask("where_x", where_x, x)
     where_y = _checks.row_mask("where_y", where_y, y)

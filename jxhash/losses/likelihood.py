@@ -1,4 +1,4 @@
-"""Losses that are negative log-likelihoods of Bernoulli variables: pairs, and bits."""
+"""Negative log-likelihoods of Bernoulli variables: pairs and bits."""
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,13 @@ from jxhash.similarity import share_label
 
 @jax.custom_jvp
 def _negative_log_likelihood(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    # softplus(x) - t x, arranged so that both terms are positive: nothing cancels or overflows.
+    # softplus(x) - t x as a sum of positive terms: no cancellation, no overflow.
     distance = jnp.where(logits >= 0, (1 - targets) * logits, -targets * logits)
     return jnp.log1p(jnp.exp(-jnp.abs(logits))) + distance
 
 
 def _residual(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    # sigmoid(x) - t from the same exponential as the value, again without a cancellation.
+    # sigmoid(x) - t from the same exponential as the value, again without cancellation.
     decay = jnp.exp(-jnp.abs(logits))
     positive = logits >= 0
     towards_zero = (1 - targets) * jnp.where(positive, 1, decay)
@@ -33,22 +33,16 @@ _negative_log_likelihood.defjvps(
 )
 
 
-def _scaled(
-    u: jax.Array, v: jax.Array, scale: ArrayLike, clip: ArrayLike | None
-) -> tuple[jax.Array, jax.Array]:
-    # The factor goes to the rows, which are fewer than the products.
-    return scale * u, v
-
-
 def _pairwise_block(
     u: jax.Array, v: jax.Array, similarity: jax.Array, scale: ArrayLike, clip: ArrayLike | None
 ) -> jax.Array:
-    logits = _reduction.products(u, v)
-    logits = logits if clip is None else jnp.clip(logits, -clip, clip)
+    # The factor goes to the rows, which are fewer than the products.
+    logits = _reduction.products(jnp.multiply(scale, u), v)
+    logits = logits if clip is None else jnp.clip(logits, jnp.negative(clip), clip)
     return _negative_log_likelihood(logits, similarity.astype(logits.dtype))
 
 
-_PAIRWISE = PairLoss(_scaled, _pairwise_block)
+_PAIRWISE = PairLoss(_pairwise_block)
 
 
 def pairwise_log_likelihood_loss(
@@ -75,18 +69,18 @@ def pairwise_log_likelihood_loss(
       u: [m, K] real-valued outputs.
       v: [n, K] real-valued outputs of the other side.
       similarity: [m, n] in [0, 1], 1 where the pair is similar; any real dtype.
-      scale: the factor of the inner product.
-      clip: products beyond plus or minus this are cut off and get no gradient; None leaves them.
-      where: boolean, broadcast to [m, n]; what is False does not count.
-      weights: broadcast to [m, n], multiplied with the loss.
-      reduce_fn: reduces the [m, n] losses; None leaves them.
+      scale: the factor of the inner products, above 0.
+      clip: clips theta to [-clip, clip], outside of which the gradient is 0; None does not clip.
+      where: boolean mask, broadcast to [m, n]; False entries are ignored.
+      weights: factors of the losses, broadcast to [m, n].
+      reduce_fn: reduces the [m, n] losses; None returns them unreduced.
 
     Returns:
-      What `reduce_fn` makes of the [m, n] losses, in float32.
+      float32, the [m, n] losses reduced by `reduce_fn`.
 
     Raises:
       TypeError: `u` or `v` is not real-valued, `where` is not boolean.
-      ValueError: the shapes do not match, or `similarity` leaves [0, 1].
+      ValueError: the shapes do not match, or `similarity` is outside [0, 1].
 
     >>> u = jnp.array([[1.0, 1.0]])
     >>> v = jnp.array([[1.0, 1.0], [-1.0, 1.0]])
@@ -119,7 +113,6 @@ def _from_labels(
 ) -> jax.Array:
     u, labels_u = _reduction.keep_rows(u, where), _reduction.keep_rows(labels_u, where)
     v, labels_v = _reduction.keep_rows(v, where_v), _reduction.keep_rows(labels_v, where_v)
-    u, v = _scaled(u, v, scale, clip)
     columns = None if where_v is None else where_v[None, :]
     count = jnp.maximum(_reduction.count(columns, (1, len(v))), 1)
 
@@ -129,7 +122,7 @@ def _from_labels(
         losses = _pairwise_block(u_rows, v, shared, scale, clip)
         return jnp.sum(_reduction.weigh(losses, columns, None), axis=1) / count
 
-    # A row takes the similarities and the products.
+    # One row holds its similarities and its products.
     return _pairs.by_rows(means, (u, labels_u), 2 * len(v))
 
 
@@ -146,10 +139,10 @@ def pairwise_log_likelihood_from_labels_loss(
     weights: ArrayLike | None = None,
     reduce_fn: ReduceFn | None = jnp.mean,
 ) -> jax.Array:
-    r"""The pairwise log-likelihood where two samples are similar if they share a label.
+    r"""The pairwise log-likelihood of samples that are similar if they share a label.
 
-    The same as `pairwise_log_likelihood_loss` of `similarity.share_label(labels_u, labels_v)`,
-    without ever holding a block of pairs, for a batch against a whole data set.
+    Equals `pairwise_log_likelihood_loss` with `similarity.share_label(labels_u, labels_v)`, but
+    never holds all pairs: made for a batch against a whole data set.
 
     .. math:: \frac1n \sum_j \log(1 + e^{\theta_{ij}}) - S_{ij} \theta_{ij}, \quad
               \theta_{ij} = \mathrm{scale} \, \langle u_i, v_j \rangle, \quad
@@ -160,15 +153,15 @@ def pairwise_log_likelihood_from_labels_loss(
       v: [n, K] real-valued outputs of the other side.
       labels_u: [m, C] multi-hot labels of any real dtype.
       labels_v: [n, C] multi-hot labels.
-      scale: the factor of the inner product.
-      clip: products beyond plus or minus this are cut off and get no gradient; None leaves them.
-      where: boolean, broadcast to [m]; what is False does not count.
-      where_v: boolean, broadcast to [n]; what is False enters no mean.
-      weights: broadcast to [m], multiplied with the loss.
-      reduce_fn: reduces the [m] losses, each the mean over the other side; None leaves them.
+      scale: the factor of the inner products, above 0.
+      clip: clips theta to [-clip, clip], outside of which the gradient is 0; None does not clip.
+      where: boolean mask, broadcast to [m]; False entries are ignored.
+      where_v: boolean mask, broadcast to [n]; False entries enter no mean.
+      weights: factors of the losses, broadcast to [m].
+      reduce_fn: reduces the [m] losses, each a mean over the other side; None returns them.
 
     Returns:
-      What `reduce_fn` makes of the [m] losses, in float32.
+      float32, the [m] losses reduced by `reduce_fn`.
 
     Raises:
       TypeError: `u` or `v` is not real-valued, a mask is not boolean.
@@ -184,9 +177,9 @@ def pairwise_log_likelihood_from_labels_loss(
     u, v = _pairs.check_outputs(u, v)
     labels_u, labels_v = _checks.real("labels_u", labels_u), _checks.real("labels_v", labels_v)
     _checks.require_rows(labels_u=labels_u, labels_v=labels_v)
-    _checks.same_width(labels_u=labels_u, labels_v=labels_v)
-    _checks.same_length(u=u, labels_u=labels_u)
-    _checks.same_length(v=v, labels_v=labels_v)
+    _checks.same("width", labels_u=labels_u, labels_v=labels_v)
+    _checks.same("length", u=u, labels_u=labels_u)
+    _checks.same("length", v=v, labels_v=labels_v)
     where = _checks.mask("where", where, u.shape[:1])
     where_v = _checks.mask("where_v", where_v, v.shape[:1])
     _checks.require_values("labels_u", labels_u, _checks.NOT_NEGATIVE, where)
@@ -212,24 +205,24 @@ def bit_cross_entropy_loss(
 ) -> jax.Array:
     r"""The cross-entropy of each bit with its target, which may be soft.
 
-    Chen et al., Dual Deep Neural Networks Cross-Modal Hashing, AAAI 2018: each bit is a label of
-    its own.
+    Chen et al., Dual Deep Neural Networks Cross-Modal Hashing, AAAI 2018: each bit is a binary
+    classification.
 
     .. math:: \log(1 + e^{z_{ik}}) - t_{ik} z_{ik}
 
     Args:
       logits: [n, K] real-valued outputs.
       bits: [n, K] targets in [0, 1] of any real dtype.
-      where: boolean, broadcast to [n, K]; what is False does not count.
-      weights: broadcast to [n, K], multiplied with the loss.
-      reduce_fn: reduces the [n, K] losses; None leaves them.
+      where: boolean mask, broadcast to [n, K]; False entries are ignored.
+      weights: factors of the losses, broadcast to [n, K].
+      reduce_fn: reduces the [n, K] losses; None returns them unreduced.
 
     Returns:
-      What `reduce_fn` makes of the [n, K] losses, in float32.
+      float32, the [n, K] losses reduced by `reduce_fn`.
 
     Raises:
       TypeError: `logits` is not real-valued, `where` is not boolean.
-      ValueError: the shapes do not match, or `bits` leaves [0, 1].
+      ValueError: the shapes do not match, or `bits` is outside [0, 1].
 
     >>> loss = bit_cross_entropy_loss(jnp.array([[2.0, 0.0]]), jnp.array([[1, 0]]), reduce_fn=None)
     >>> [round(float(bit), 4) for bit in loss[0]]
@@ -238,7 +231,7 @@ def bit_cross_entropy_loss(
     values = bits
     logits, bits = _checks.outputs("logits", logits), _checks.real("bits", bits)
     _checks.require_rows(logits=logits)
-    _checks.same_shape(logits=logits, bits=bits)
+    _checks.same("shape", logits=logits, bits=bits)
     where = _checks.mask("where", where, logits.shape)
     _checks.require_values("bits", values, _checks.BITS, where)
     return _reduction.reduce(_bit_cross_entropy(logits, bits, where), where, weights, reduce_fn)

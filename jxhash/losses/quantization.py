@@ -1,4 +1,4 @@
-"""Losses that draw outputs towards codes: one value a sample."""
+"""Losses that pull outputs towards codes; one value per sample."""
 
 import jax
 import jax.numpy as jnp
@@ -33,13 +33,13 @@ def quantization_loss(
 
     Args:
       u: [n, K] real-valued outputs.
-      codes: [n, K] of any real dtype: codes, or what stands for them, which gets a gradient too.
-      where: boolean, broadcast to [n]; what is False does not count.
-      weights: broadcast to [n], multiplied with the loss.
-      reduce_fn: reduces the [n] losses; None leaves them.
+      codes: [n, K] codes or their relaxation, any real dtype; a float array gets a gradient.
+      where: boolean mask, broadcast to [n]; False entries are ignored.
+      weights: factors of the losses, broadcast to [n].
+      reduce_fn: reduces the [n] losses; None returns them unreduced.
 
     Returns:
-      What `reduce_fn` makes of the [n] losses, in float32.
+      float32, the [n] losses reduced by `reduce_fn`.
 
     Raises:
       TypeError: `u` is not real-valued, `where` is not boolean.
@@ -48,10 +48,9 @@ def quantization_loss(
     >>> float(quantization_loss(jnp.array([[0.5, -1.0]]), jnp.array([[1, -1]])))
     0.25
     """
-    u, codes = _checks.outputs("u", u), _checks.real("codes", codes)
-    _checks.require_rows(u=u)
-    _checks.same_shape(u=u, codes=codes)
-    where = _checks.mask("where", where, u.shape[:1])
+    u, where = _reduction.check_samples(u, where)
+    codes = _checks.real("codes", codes)
+    _checks.same("shape", u=u, codes=codes)
     return _reduction.reduce(_quantization(u, codes, where), where, weights, reduce_fn)
 
 
@@ -70,20 +69,20 @@ def log_magnitude_loss(
     weights: ArrayLike | None = None,
     reduce_fn: ReduceFn | None = jnp.mean,
 ) -> jax.Array:
-    r"""How far the magnitudes of outputs in (-1, 1) are from one, on the scale of logarithms.
+    r"""The negative log-magnitudes of outputs in (-1, 1), zero at codes.
 
     Cao et al., Transitive Hashing Network, AAAI 2017, the quantization term.
 
     .. math:: -\sum_k \log \max(|u_{ik}|, 10^{-6})
 
     Args:
-      u: [n, K] real-valued outputs, after tanh for a loss that is not negative.
-      where: boolean, broadcast to [n]; what is False does not count.
-      weights: broadcast to [n], multiplied with the loss.
-      reduce_fn: reduces the [n] losses; None leaves them.
+      u: [n, K] real-valued outputs; the loss is not negative after tanh.
+      where: boolean mask, broadcast to [n]; False entries are ignored.
+      weights: factors of the losses, broadcast to [n].
+      reduce_fn: reduces the [n] losses; None returns them unreduced.
 
     Returns:
-      What `reduce_fn` makes of the [n] losses, in float32.
+      float32, the [n] losses reduced by `reduce_fn`.
 
     Raises:
       TypeError: `u` is not real-valued, `where` is not boolean.
@@ -92,9 +91,7 @@ def log_magnitude_loss(
     >>> round(float(log_magnitude_loss(jnp.tanh(jnp.array([[0.1, 1.0]])))), 4)
     2.5783
     """
-    u = _checks.outputs("u", u)
-    _checks.require_rows(u=u)
-    where = _checks.mask("where", where, u.shape[:1])
+    u, where = _reduction.check_samples(u, where)
     return _reduction.reduce(_log_magnitude(u, where), where, weights, reduce_fn)
 
 
@@ -113,7 +110,7 @@ def bit_margin_loss(
     weights: ArrayLike | None = None,
     reduce_fn: ReduceFn | None = jnp.mean,
 ) -> jax.Array:
-    r"""How much the magnitude of each bit falls short of a margin, summed over the bits.
+    r"""Hinge loss: how far the magnitudes are below a margin, summed over the bits.
 
     Cao et al., Deep Visual-Semantic Hashing for Cross-Modal Retrieval, KDD 2016, the bitwise
     maximum-margin term.
@@ -122,13 +119,13 @@ def bit_margin_loss(
 
     Args:
       u: [n, K] real-valued outputs.
-      margin: the magnitude that is enough, above 0.
-      where: boolean, broadcast to [n]; what is False does not count.
-      weights: broadcast to [n], multiplied with the loss.
-      reduce_fn: reduces the [n] losses; None leaves them.
+      margin: magnitudes of at least this have no loss; above 0.
+      where: boolean mask, broadcast to [n]; False entries are ignored.
+      weights: factors of the losses, broadcast to [n].
+      reduce_fn: reduces the [n] losses; None returns them unreduced.
 
     Returns:
-      What `reduce_fn` makes of the [n] losses, in float32.
+      float32, the [n] losses reduced by `reduce_fn`.
 
     Raises:
       TypeError: `u` is not real-valued, `where` is not boolean.
@@ -138,7 +135,5 @@ def bit_margin_loss(
     0.8
     """
     _checks.setting("margin", margin, _checks.POSITIVE)
-    u = _checks.outputs("u", u)
-    _checks.require_rows(u=u)
-    where = _checks.mask("where", where, u.shape[:1])
+    u, where = _reduction.check_samples(u, where)
     return _reduction.reduce(_bit_margin(u, margin, where), where, weights, reduce_fn)

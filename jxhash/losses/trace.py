@@ -1,4 +1,4 @@
-"""The loss between codes of two sides that discrete steps minimise."""
+"""The trace loss between the codes of two modalities, which `discrete.trace_step` minimises."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jxhash.losses._reduction import ReduceFn
 @jax.jit
 def _trace(pairs: _pairs.Pairs) -> jax.Array:
     u, v, similarity, *_ = _pairs.keep_pairs(pairs)
-    # Through [m, K], so that the products of all pairs are never held.
+    # Via [m, K], so that the [m, n] products are never held.
     return -jnp.vdot(u, jnp.matmul(similarity.astype(v.dtype), v, precision="highest"))
 
 
@@ -25,11 +25,11 @@ def trace_loss(
     weights: ArrayLike | None = None,
     reduce_fn: ReduceFn | None = jnp.mean,
 ) -> jax.Array:
-    r"""Minus the agreement of codes, counted by the similarity of each pair.
+    r"""The negative inner products of all pairs of codes, weighted by similarity.
 
     Shen et al., Deep Binaries: Encoding Semantic-Rich Cues for Efficient Textual-Visual Cross
-    Retrieval, ICCV 2017, first term. Without negative similarities the best codes are all alike,
-    of which a warning tells: take `similarity.signed`, not `similarity.share_label`.
+    Retrieval, ICCV 2017, first term. Without negative similarities the optimal codes are all
+    equal, and a warning says so: use `similarity.signed`, not `similarity.share_label`.
 
     .. math:: -\sum_{ij} S_{ij} \langle b_i, h_j \rangle
 
@@ -37,12 +37,12 @@ def trace_loss(
       codes_u: [m, K] codes or outputs of any real dtype.
       codes_v: [n, K] codes or outputs of the other side.
       similarity: [m, n], negative where the pair is dissimilar; any real dtype.
-      where: boolean, broadcast to [m, n]; what is False does not count.
-      weights: a number, multiplied with the loss.
-      reduce_fn: ignored, since the loss is one number.
+      where: boolean mask, broadcast to [m, n]; False entries are ignored.
+      weights: a factor of the loss, one number.
+      reduce_fn: ignored; the loss is a scalar.
 
     Returns:
-      A scalar in float32.
+      float32 scalar.
 
     Raises:
       TypeError: `where` is not boolean.
@@ -54,7 +54,7 @@ def trace_loss(
     """
     u, v = _checks.real("codes_u", codes_u), _checks.real("codes_v", codes_v)
     _checks.require_rows(codes_u=u, codes_v=v)
-    _checks.same_width(codes_u=u, codes_v=v)
+    _checks.same("width", codes_u=u, codes_v=v)
     pairs = _pairs.check_pairs(u, v, similarity, where, None, None)
     _checks.warn_of_agreement(similarity, pairs.where)
     return _reduction.reduce_scalar(_trace(pairs), weights)

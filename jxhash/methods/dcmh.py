@@ -1,194 +1,69 @@
 """DCMH: Deep Cross-Modal Hashing (Jiang and Li, CVPR 2017, arXiv 1602.02255).
 
-Taken from the paper: the objective (its equation 2), the three updates in turn (image network,
-text network, codes), one code matrix B shared by both modalities in training, the division of each
-step's loss by batch size times training rows that the authors' code makes, and the first weights
-0.01 N(0, 1) of the hash layer.
+From the paper: the objective (its equation 2); the three updates in turn (image network, text
+network, codes); one code matrix B for both modalities; each step's loss divided by batch size times
+training rows, and N(0, 1) noise as first outputs (both the authors' code).
 
-Decided here: the order image, text, codes (paper and the authors' TensorFlow code); outputs start
-as N(0, 1) noise and B as the sign of their sum (the same code); an epoch goes through each row once
-("shuffled") where that code draws a new random batch at each step; both networks are multilayer
-perceptrons over given features, or the image network is a pretrained one (the paper: CNN-F) trained
-from pixels, of moved and mirrored pictures; dropout (the paper has none) and the optimiser are
-settings.
+Ours: an epoch goes through each row once; the image network is a multilayer perceptron over
+features, or a pretrained one trained from pixels (the paper: CNN-F); dropout, the spread of the
+first hash layers and the optimiser are settings.
 """
-
-import dataclasses
-import pathlib
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
-from jxhash import losses, parallel, similarity
-from jxhash.configuration import (
-    read_settings,
-    require_not_negative,
-    require_one_of,
-    require_positive,
-    require_rate,
-)
-from jxhash.errors import UserError
-from jxhash.methods.base import (
-    Batch,
-    HashState,
-    Method,
-    Metrics,
-    Optimizer,
-    Spec,
-    Stage,
-    Update,
-    averaged,
-    consensus_update,
-    descend,
-    has_pictures,
-    init_buffered,
-    read_rows,
-    require_features,
-    require_inputs,
-    require_labels,
-    row_keys,
-    sum_elsewhere,
-    write_rows,
-)
-from jxhash.networks import encoders
-from jxhash.networks.mlp import HashMLP
-from jxhash.networks.picture_hash import PictureHash, slow_network
+from jxhash import discrete, losses, similarity
+from jxhash.methods import contract, updates
+from jxhash.methods.needs import Needs
+from jxhash.methods.settings import MLP, ImageNetwork, NotNegative, Optimizer, Positive, settings
 
-MODALITIES = ("image", "text")
+NEEDS = Needs(image={"features", "pixels"}, text={"features"}, labels=True)
 
 
-@dataclasses.dataclass(frozen=True)
+@settings
 class Settings:
-    """The method's part of the config.
-
-    Attributes:
-      epochs: how often images, text and codes are updated in turn.
-      image_network: "mlp", over features; or one of `networks.encoders`, over pixels.
-      image_weights: the file of its first weights; "" where an installed package has them.
-      image_reach: pixels by which pictures are moved in training.
-      image_pace: of the optimiser's steps, the share that a pretrained image network takes; its
-        hash layer and the text network take whole ones.
-      image_hidden: widths of the hidden layers of the "mlp".
-      text_hidden: widths of the text network's hidden layers.
-      image_dropout: the rate after each hidden layer of the "mlp", in [0, 1).
-      text_dropout: the same of the text network.
-      hash_init: standard deviation of the hash layers' first weights and biases.
-      quantization_weight: gamma, of the distance between outputs and codes.
-      balance_weight: eta, of the squared sum of the outputs of all rows.
-      optimizer: of both networks.
-    """
-
-    epochs: int
-    image_network: str
-    image_weights: str
-    image_reach: int
-    image_pace: float
-    image_hidden: tuple[int, ...]
-    text_hidden: tuple[int, ...]
-    image_dropout: float
-    text_dropout: float
-    hash_init: float
-    quantization_weight: float
-    balance_weight: float
+    #: how often the image network, the text network and the codes are updated in turn
+    epochs: Positive[int]
+    image: ImageNetwork
+    text: MLP
+    #: gamma, of the distance between outputs and codes
+    quantization_weight: NotNegative[float]
+    #: eta, of the squared sum of the outputs of all rows
+    balance_weight: NotNegative[float]
     optimizer: Optimizer
 
-    def __post_init__(self) -> None:
-        require_positive(self, "epochs", "hash_init", "image_hidden", "text_hidden", "image_pace")
-        require_not_negative(self, "quantization_weight", "balance_weight", "image_reach")
-        require_one_of(self, "image_network", ("mlp", *encoders.NAMES))
-        require_rate(self, "image_dropout", "text_dropout")
 
+def build(settings: Settings, bits: int, spec: contract.Spec) -> contract.Method:
+    networks = {"image": settings.image.network(bits, spec), "text": settings.text.network(bits)}
 
-def _image_network(settings: Settings, bits: int, spec: Spec) -> HashMLP | PictureHash:
-    shape, dtype = spec.inputs["pairs"]["image"]
-    if has_pictures(spec) != (settings.image_network != "mlp"):
-        raise UserError(
-            f"config key 'image_network' is {settings.image_network!r}, and the images are {dtype} "
-            f"{shape}; 'mlp' reads features, {', '.join(encoders.NAMES)} read uint8 pictures"
-        )
-    if settings.image_network == "mlp":
-        require_features(spec, "DCMH", "image")
-        return HashMLP(bits, settings.image_hidden, settings.image_dropout, settings.hash_init)
-    weights = pathlib.Path(settings.image_weights) if settings.image_weights else None
-    encoder = encoders.load(settings.image_network, weights)
-    encoder.require(shape)
-    return PictureHash(encoder, bits, settings.hash_init, settings.image_reach)
+    def start(key: jax.Array) -> updates.Start:
+        F, G = jax.random.normal(key, (2, spec.num_train, bits))
+        return {"buffers": {"image": F, "text": G}, "codes": {"pairs": discrete.consensus(F, G)}}
 
-
-def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
-    """Builds DCMH for one config and one data set.
-
-    Args:
-      config: `bits` and the part `dcmh`, with the fields of `Settings`.
-      spec: of data whose "pairs" have `image`, `text` and `labels`.
-
-    Returns:
-      The method; `learned` gives the shared codes B.
-
-    Raises:
-      UserError: the config or the data does not fit.
-    """
-    settings = read_settings(config.dcmh, Settings)
-    require_inputs(spec, "pairs", "image")
-    require_features(spec, "DCMH", "text")
-    require_labels(spec, "DCMH")
-    networks = {
-        "image": _image_network(settings, config.bits, spec),
-        "text": HashMLP(
-            config.bits, settings.text_hidden, settings.text_dropout, settings.hash_init
-        ),
-    }
-    optimizer = slow_network(
-        settings.optimizer.over(settings.epochs * spec.steps_per_epoch), settings.image_pace
-    )
-
-    def init(key: jax.Array) -> HashState:
-        return init_buffered(key, networks, optimizer, config.bits, spec)
-
-    def network_update(own: str, other: str) -> Update:
-        def step(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
-            rows, where = batch.rows["pairs"], batch.rows["pairs"]["where"]
-            S = similarity.share_label(rows["labels"], batch.corpus["pairs"]["labels"])
-            F, G = state.buffers[own], state.buffers[other]
-            B = read_rows(state.codes["pairs"], rows["index"])
-            keys = row_keys(state, rows["index"])
-            pairs = jnp.sum(where, dtype=jnp.float32) * spec.num_train
-
-            def objective(params: dict) -> tuple[jax.Array, tuple]:
-                f = networks[own].apply(params, rows[own], keys)
-                likelihood = losses.pairwise_log_likelihood_loss(
-                    f, G, S, where=where[:, None], reduce_fn=jnp.sum
-                )
-                quantization = losses.quantization_loss(f, B, where=where, reduce_fn=jnp.sum)
-                written = write_rows(F, rows["index"], jax.lax.stop_gradient(f))
-                balance = losses.bit_balance_loss(f, rest=sum_elsewhere(written, rows), where=where)
-                separate = likelihood + settings.quantization_weight * quantization
-                joint = settings.balance_weight * balance
-                return separate + joint, (written, separate, joint)
-
-            gradients, (written, separate, joint) = jax.grad(objective, has_aux=True)(
-                state.params[own]
+    def network_update(own: str, other: str) -> contract.Update:
+        def objective(net: updates.Net, batch: updates.Seen) -> updates.Terms:
+            f, F, G = net(own), batch.buffers[own], batch.buffers[other]
+            S, where = similarity.share_label(batch.labels, batch.all_labels), batch.where
+            J = losses.pairwise_log_likelihood_loss(
+                f, G, S, where=where[:, None], reduce_fn=jnp.sum
             )
-            state = descend(state, own, averaged(gradients, pairs), optimizer)
-            state = state.replace(buffers=state.buffers | {own: written})
-            # The balance of all rows is known to every device: each counts its share of it.
-            loss = separate + joint / parallel.num_devices()
-            return state, {"loss": (loss, pairs)}
+            B = batch.take(batch.codes["pairs"])
+            J += settings.quantization_weight * losses.quantization_loss(
+                f, B, where=where, reduce_fn=jnp.sum
+            )
+            J += settings.balance_weight * losses.bit_balance_loss(
+                f, rest=batch.rest(F, f), where=where
+            )
+            return updates.Terms(J / (batch.count * spec.num_train), keep={own: f})
 
-        return Update(own, "minibatch", step, reads=frozenset({own, "labels"}))
+        return updates.descent(
+            own, networks, objective, settings.optimizer, trains=[own], reads=[own, "labels"]
+        )
 
-    def encode(state: HashState, modality: str, inputs: jax.Array) -> jax.Array:
-        return networks[modality].apply(state.params[modality], inputs)
-
-    def learned(state: HashState, modality: str) -> jax.Array:
-        del modality
-        return state.codes["pairs"]
-
-    updates = (
+    in_turn = (
         network_update("image", "text"),
         network_update("text", "image"),
-        consensus_update(MODALITIES, config.bits),
+        updates.consensus_update(("image", "text")),
     )
-    stages = (Stage("alternate", settings.epochs, updates),)
-    return Method(init=init, stages=stages, encode=encode, learned=learned)
+    stages = (contract.Stage("alternate", settings.epochs, in_turn),)
+    return updates.method(networks, stages, spec, start=start, learned="pairs")

@@ -5,130 +5,73 @@ sentences are read in three overlapping crops. For every batch the codes of both
 found first, by coordinate steps on the trace of B S H' and their distance to the outputs; then each
 network takes one step towards its codes.
 
-Taken from the paper: the objective; codes and networks in turn on every batch; the picture network
-(a bidirectional LSTM over regions, the mean of its outputs, ReLU, two dense layers); the sentence
+From the paper: the objective; codes and networks in turn on every batch; the picture network (a
+bidirectional LSTM over regions, the mean of its outputs, ReLU, two dense layers); the sentence
 network (12 words, embedded linearly in 128 numbers; crops of 10, 9 and 8 words, each through
 convolutions of its own; two dense layers). The coordinate step is exact and takes all entries at
 once: see `discrete.trace_step`.
 
-Decided here: S is 1 for similar pairs and 0 for others, divided by the geometric mean of how many
-rows of the batch each of the two is similar to, less its mean over all pairs. In {0, 1} one code
-for all is best; in {-1, +1}, where most pairs are dissimilar, one code for all images and its
-opposite for all texts; and large labels would outweigh small ones. A row's codes start where its
-last batch left them, at random before the first: the trace is a sum over bits, so bits that start
-alike, as the signs of untrained outputs do, end alike. Outputs are those with dropout off in the
-codes' turn; both codes take turns `rounds` times; the crops are the first, the middle and the last
-words; convolutions see `text_kernels` words, their maxima over the crop's words are taken; outputs
-are linear; widths, eta, dropout and optimiser.
+Ours: S is 1 for similar pairs and 0 for others, divided by the geometric mean of how many rows of
+the batch each of the two is similar to, less its mean over all pairs. In {0, 1} one code for all is
+best; in {-1, +1}, where most pairs are dissimilar, one code for all images and its opposite for all
+texts; and large labels would outweigh small ones. A row's codes start where its last batch left
+them, at random before the first: the trace is a sum over bits, so bits that start alike, as the
+signs of untrained outputs do, end alike. Outputs are those with dropout off in the codes' turn;
+both codes take turns `rounds` times; the crops are the first, the middle and the last words;
+convolutions see `text_kernels` words, their maxima over the crop's words are taken; outputs are
+linear; widths, eta, dropout and optimiser.
 """
-
-import dataclasses
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
-from jxhash import discrete, losses, parallel, similarity
-from jxhash.configuration import (
-    read_settings,
-    require_not_negative,
-    require_positive,
-    require_rate,
-)
-from jxhash.errors import UserError
-from jxhash.methods.base import (
-    Batch,
-    HashState,
-    Method,
-    Metrics,
-    Optimizer,
-    Spec,
-    Stage,
-    Update,
-    averaged,
-    descend,
-    init_parameters,
-    read_rows,
-    require_inputs,
-    require_labels,
-    require_tokens,
-    row_keys,
-    write_rows,
-)
+from jxhash import discrete, losses, similarity
+from jxhash.methods import contract, updates
+from jxhash.methods.needs import Needs
+from jxhash.methods.settings import NotNegative, Optimizer, Positive, Rate, settings
 from jxhash.networks.sequence import RegionHashLSTM, SentenceHashConvolutions
 
-MODALITIES = ("image", "text")
+NEEDS = Needs(image={"regions"}, text={"tokens"}, labels=True, sentence_length=12)
 
-SENTENCE_LENGTH = 12
 CROPS = ((0, 10), (1, 9), (4, 8))
 
 
-@dataclasses.dataclass(frozen=True)
+@settings
 class Settings:
-    """The method's part of the config.
-
-    Attributes:
-      epochs: passes over the training pairs.
-      image_width: outputs of the LSTM over regions in each direction.
-      image_hidden: width of the first dense layer of the picture network.
-      text_embedding: numbers a word is turned into.
-      text_kernels: the numbers of words that the convolutions see at once.
-      text_filters: outputs of each convolution.
-      text_hidden: width of the first dense layer of the sentence network.
-      image_dropout: the rate before and after the first dense layer of the picture network.
-      text_dropout: the same of the sentence network.
-      output_weight: eta, of the distance between codes and outputs.
-      rounds: how often the codes of both modalities take turns on a batch.
-      optimizer: of both networks.
-    """
-
-    epochs: int
-    image_width: int
-    image_hidden: int
-    text_embedding: int
-    text_kernels: tuple[int, ...]
-    text_filters: int
-    text_hidden: int
-    image_dropout: float
-    text_dropout: float
-    output_weight: float
-    rounds: int
+    #: passes over the training pairs
+    epochs: Positive[int]
+    #: outputs of the LSTM over regions in each direction
+    image_width: Positive[int]
+    #: width of the first dense layer of the picture network
+    image_hidden: Positive[int]
+    #: numbers a word is turned into
+    text_embedding: Positive[int]
+    #: the numbers of words that the convolutions see at once
+    text_kernels: tuple[Positive[int], ...]
+    #: outputs of each convolution
+    text_filters: Positive[int]
+    #: width of the first dense layer of the sentence network
+    text_hidden: Positive[int]
+    #: the rate before and after the first dense layer of the picture network
+    image_dropout: Rate
+    #: the same of the sentence network
+    text_dropout: Rate
+    #: eta, of the distance between codes and outputs
+    output_weight: NotNegative[float]
+    #: how often the codes of both modalities take turns on a batch
+    rounds: Positive[int]
     optimizer: Optimizer
 
-    def __post_init__(self) -> None:
-        require_positive(self, "epochs", "image_width", "image_hidden", "rounds")
-        require_positive(self, "text_embedding", "text_kernels", "text_filters", "text_hidden")
-        require_not_negative(self, "output_weight")
-        require_rate(self, "image_dropout", "text_dropout")
 
-
-def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
-    """Builds TVDB for one config and one data set.
-
-    Args:
-      config: `bits` and the part `tvdb`, with the fields of `Settings`.
-      spec: of data whose "pairs" have `image` as sequences of regions, `text` as 12 token numbers,
-        and `labels`.
-
-    Returns:
-      The method; `learned` gives B for images and H for texts, as the last batch with a row left
-      them.
-
-    Raises:
-      UserError: the config or the data does not fit.
-    """
-    settings = read_settings(config.tvdb, Settings)
-    require_inputs(spec, "pairs", *MODALITIES)
-    require_labels(spec, "TVDB")
-    words = require_tokens(spec, "TVDB")
-    _require_sequences(spec)
+def build(settings: Settings, bits: int, spec: contract.Spec) -> contract.Method:
+    eta = settings.output_weight
     networks = {
         "image": RegionHashLSTM(
-            config.bits, settings.image_width, (settings.image_hidden,), settings.image_dropout
+            bits, settings.image_width, (settings.image_hidden,), settings.image_dropout
         ),
         "text": SentenceHashConvolutions(
-            config.bits,
-            words,
+            bits,
+            spec.vocabulary_size,
             settings.text_embedding,
             CROPS,
             settings.text_kernels,
@@ -137,98 +80,46 @@ def build(config: ml_collections.ConfigDict, spec: Spec) -> Method:
             settings.text_dropout,
         ),
     }
-    optimizer = settings.optimizer.over(settings.epochs * spec.steps_per_epoch)
-    eta = settings.output_weight
 
-    def init(key: jax.Array) -> HashState:
-        networks_key, codes_key, training_key = jax.random.split(key, 3)
-        params = init_parameters(networks_key, networks, spec)
-        B, H = jax.random.rademacher(codes_key, (2, spec.num_train, config.bits), jnp.int8)
-        return HashState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state={modality: optimizer.init(params[modality]) for modality in MODALITIES},
-            key=training_key,
-            codes={"image": B, "text": H},
-        )
+    def start(key: jax.Array) -> updates.Start:
+        B, H = jax.random.rademacher(key, (2, spec.num_train, bits), jnp.int8)
+        return {"codes": {"image": B, "text": H}}
 
-    def encode(state: HashState, modality: str, inputs: jax.Array) -> jax.Array:
-        return networks[modality].apply(state.params[modality], inputs)
-
-    def update_codes(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
-        rows, where = batch.rows["pairs"], batch.rows["pairs"]["where"]
-        F, G = (encode(state, modality, rows[modality]) for modality in MODALITIES)
-        labels, counts = parallel.all_rows((rows["labels"], where))
-        # The same rows on both sides: S of these images and all texts is also that of these texts
-        # and all images.
-        S = _even_similarity(rows["labels"], labels, where, counts)
-        B, H = (read_rows(state.codes[modality], rows["index"]) for modality in MODALITIES)
+    def find_codes(net: updates.Net, batch: updates.Seen) -> updates.Terms:
+        F, G = net("image"), net("text")
+        S = _even_similarity(batch.labels, batch.pairs)
+        B, H = (batch.take(batch.codes[m]) for m in networks)
         for _ in range(settings.rounds):
-            B = discrete.trace_step(F, parallel.all_rows(H), S, eta=eta, previous=B)
-            H = discrete.trace_step(G, parallel.all_rows(B), S, eta=eta, previous=H)
-        trace = losses.trace_loss(B, parallel.all_rows(H), S, where=where[:, None])
+            B = discrete.trace_step(F, H, S, eta=eta, previous=B)
+            H = discrete.trace_step(G, B, S.T, eta=eta, previous=H)
+        trace = losses.trace_loss(B, H, S, where=batch.pairs) / batch.count
         distance = sum(
-            losses.quantization_loss(outputs, own, where=where, reduce_fn=jnp.sum)
+            losses.quantization_loss(outputs, own, where=batch.where)
             for outputs, own in ((F, B), (G, H))
         )
-        state = state.replace(
-            codes={
-                "image": write_rows(state.codes["image"], rows["index"], B),
-                "text": write_rows(state.codes["text"], rows["index"], H),
-            }
-        )
-        return state, {"loss": (trace + eta * distance, jnp.sum(where))}
+        return updates.Terms(shown={"loss": trace + eta * distance}, codes={"image": B, "text": H})
 
-    def network_update(own: str, stream: int) -> Update:
-        def step(state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
-            rows, where = batch.rows["pairs"], batch.rows["pairs"]["where"]
-            own_codes = read_rows(state.codes[own], rows["index"])
-            keys = row_keys(state, rows["index"], stream)
+    def network_update(own: str, stream: int) -> contract.Update:
+        def objective(net: updates.Net, batch: updates.Seen) -> updates.Terms:
+            outputs, B = net(own, stream=stream), batch.take(batch.codes[own])
+            return updates.Terms(eta * losses.quantization_loss(outputs, B, where=batch.where))
 
-            def objective(params: dict) -> jax.Array:
-                outputs = networks[own].apply(params, rows[own], keys)
-                distance = losses.quantization_loss(
-                    outputs, own_codes, where=where, reduce_fn=jnp.sum
-                )
-                return eta * distance
+        return updates.descent(own, networks, objective, settings.optimizer, trains=[own])
 
-            loss, gradients = jax.value_and_grad(objective)(state.params[own])
-            count = jnp.sum(where)
-            state = descend(state, own, averaged(gradients, count), optimizer)
-            return state, {"loss": (loss, count)}
-
-        return Update(own, "minibatch", step)
-
-    def learned(state: HashState, modality: str) -> jax.Array:
-        return state.codes[modality]
-
-    updates = (
-        Update("codes", "minibatch", update_codes),
+    on_each_batch = (
+        updates.forward("codes", networks, find_codes, sampling="shuffled"),
         network_update("image", 0),
         network_update("text", 1),
     )
-    stages = (Stage("alternate", settings.epochs, updates, interleaved=True),)
-    return Method(init=init, stages=stages, encode=encode, learned=learned)
+    stages = (contract.Stage("alternate", settings.epochs, on_each_batch, interleaved=True),)
+    return updates.method(
+        networks, stages, spec, start=start, learned=lambda state, modality: state.codes[modality]
+    )
 
 
-def _even_similarity(
-    labels: jax.Array, all_labels: jax.Array, where: jax.Array, all_where: jax.Array
-) -> jax.Array:
-    """S of this device's rows [m] and those of all devices [n]; 0 beside padding."""
-    counts = where[:, None] & all_where[None, :]
-    shared = jnp.where(counts, similarity.share_label(labels, all_labels), 0)
+def _even_similarity(labels: jax.Array, pairs: jax.Array) -> jax.Array:
+    """S of the rows of a batch, [B, B]; 0 beside padding."""
+    shared = jnp.where(pairs, similarity.share_label(labels, labels), 0)
     similar = jnp.maximum(jnp.sum(shared, axis=1), 1)
-    even = shared / jnp.sqrt(similar[:, None] * parallel.all_rows(similar)[None, :])
-    mean = parallel.total(jnp.sum(even)) / parallel.total(jnp.sum(counts))
-    return jnp.where(counts, even - mean, 0)
-
-
-def _require_sequences(spec: Spec) -> None:
-    """Raises a UserError unless images are sequences of regions, and sentences 12 words long."""
-    image, text = (spec.inputs["pairs"][modality][0] for modality in MODALITIES)
-    if len(image) != 2 or text != (SENTENCE_LENGTH,):
-        raise UserError(
-            "TVDB reads images as [regions, width] and sentences of "
-            f"{SENTENCE_LENGTH} tokens, not {image} and {text}; choose clipart-regions, or make "
-            "them with jxhash.data.pictures.regions and jxhash.inputs.text"
-        )
+    even = shared / jnp.sqrt(similar[:, None] * similar[None, :])
+    return jnp.where(pairs, even - jnp.sum(even) / jnp.sum(pairs), 0)

@@ -1,4 +1,4 @@
-"""Measures of retrieval, exact under ties, from codes and labels of any framework."""
+"""Retrieval measures, exact under ties, of codes and labels from any framework."""
 
 from jxhash.metrics import per_query
 from jxhash.metrics.confidence import Comparison, Interval, bootstrap_interval, paired_comparison
@@ -11,7 +11,8 @@ from jxhash.metrics.histogram import (
     random_ranking,
 )
 from jxhash.metrics.labels import label_relevance, shared_labels
-from jxhash.metrics.measures import (
+from jxhash.metrics.per_query import average_precision, first_relevant_precision
+from jxhash.metrics.query_means import (
     PrecisionRecall,
     hit_rate_at,
     lookup_precision,
@@ -24,7 +25,6 @@ from jxhash.metrics.measures import (
     precision_recall_curve,
     recall_at,
 )
-from jxhash.metrics.per_query import average_precision, first_relevant_precision
 from jxhash.metrics.ranking import measure_ranking, ranked_relevance
 
 __all__ = [

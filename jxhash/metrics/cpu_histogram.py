@@ -1,10 +1,11 @@
-"""The histogram's counting loop for a machine's own cores, compiled by numba.
+"""The counting loop of the histogram on CPU, compiled by numba.
 
-A tile of the database is compared with one query after the other: one vectorised pass makes a key
-of distance and shared labels for each item, a second pass counts the keys. Imported only where it
-is used, since importing numba takes a while.
+A tile of the database is compared with one query after the other: one vectorised pass computes a
+key of distance and shared labels for each item, a second pass counts the keys. The module is
+imported lazily, since importing numba is slow.
 """
 
+import functools
 import itertools
 import os
 from collections.abc import Callable
@@ -17,30 +18,37 @@ from numba.extending import intrinsic
 
 from jxhash import codes as codes_lib
 
-# A tile's keys stay in the first-level cache.
+Ints = np.ndarray
+Word = np.uint64
+
+# A tile's keys fit in the L1 cache.
 _TILE = 2048
 # Below this many pairs a second thread costs more than it saves.
 _PAIRS_A_THREAD = 1 << 20
 
 
-def _compile(function: Callable) -> Callable:
-    options = {"nogil": True, "error_model": "numpy"}
+def _compile(function: Callable[..., None]) -> Callable[..., None]:
+    options = functools.partial(numba.njit, nogil=True, error_model="numpy")
     try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(**options)(function)
+        return options(cache=True)(function)
+    except RuntimeError:  # no cache folder is writable
+        return options()(function)
 
 
-@intrinsic
-def _popcount(typing_context: Any, word: Any) -> Any:
+def _typed_popcount(typing_context: Any, word: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return word(word), generate
 
 
+_popcount: Any = intrinsic(_typed_popcount)
+
+
 @_compile
-def _write_keys_of_words(keys, code, codes, label, labels, top_level, step):  # noqa: ANN001, ANN202
+def _write_keys_of_words(
+    keys: Ints, code: Word, codes: Ints, label: Word, labels: Ints, top_level: Word, step: Word
+) -> None:
     # Codes and labels of one word each, the usual case, in one pass: 1.5 times as fast.
     for j in range(keys.shape[0]):
         shared = min(_popcount(label & labels[j]), top_level)
@@ -48,7 +56,7 @@ def _write_keys_of_words(keys, code, codes, label, labels, top_level, step):  # 
 
 
 @_compile
-def _write_distances(keys, query, words, start):  # noqa: ANN001, ANN202
+def _write_distances(keys: Ints, query: Ints, words: Ints, start: int) -> None:
     word, column = query[0], words[0, start : start + keys.shape[0]]
     for j in range(keys.shape[0]):
         keys[j] = _popcount(word ^ column[j])
@@ -59,7 +67,9 @@ def _write_distances(keys, query, words, start):  # noqa: ANN001, ANN202
 
 
 @_compile
-def _add_shared(keys, shared, query, words, start, top_level, step):  # noqa: ANN001, ANN202
+def _add_shared(
+    keys: Ints, shared: Ints, query: Ints, words: Ints, start: int, top_level: Word, step: Word
+) -> None:
     shared[:] = 0
     last = words.shape[0] - 1
     for w in range(last):
@@ -72,15 +82,15 @@ def _add_shared(keys, shared, query, words, start, top_level, step):  # noqa: AN
 
 
 @_compile
-def _add_same_class(keys, query, classes, start, step):  # noqa: ANN001, ANN202
+def _add_same_class(keys: Ints, query: np.int32, classes: Ints, start: int, step: Word) -> None:
     column = classes[start : start + keys.shape[0]]
     for j in range(keys.shape[0]):
         keys[j] += step * np.uint64((query == column[j]) & (query >= 0))
 
 
 @_compile
-def _add_counts(counts, lanes, keys):  # noqa: ANN001, ANN202
-    # Four lanes, because an addition to the count that was just written has to wait for it.
+def _add_counts(counts: Ints, lanes: Ints, keys: Ints) -> None:
+    # Four lanes, because consecutive additions to one counter wait for each other.
     lanes[:] = 0
     whole = keys.shape[0] // 4
     for i in range(whole):
@@ -95,7 +105,9 @@ def _add_counts(counts, lanes, keys):  # noqa: ANN001, ANN202
 
 
 @_compile
-def _count_shared(counts, query_codes, codes, query_labels, labels, top_level):  # noqa: ANN001, ANN202
+def _count_shared(
+    counts: Ints, query_codes: Ints, codes: Ints, query_labels: Ints, labels: Ints, top_level: Word
+) -> None:
     keys = np.empty(_TILE, np.uint64)
     shared = np.empty(_TILE, np.uint64)
     lanes = np.empty((4, counts.shape[1]), np.int32)
@@ -116,7 +128,9 @@ def _count_shared(counts, query_codes, codes, query_labels, labels, top_level): 
 
 
 @_compile
-def _count_same_class(counts, query_codes, codes, query_classes, classes):  # noqa: ANN001, ANN202
+def _count_same_class(
+    counts: Ints, query_codes: Ints, codes: Ints, query_classes: Ints, classes: Ints
+) -> None:
     keys = np.empty(_TILE, np.uint64)
     lanes = np.empty((4, counts.shape[1]), np.int32)
     step = np.uint64(counts.shape[1] // 2)
@@ -130,47 +144,48 @@ def _count_same_class(counts, query_codes, codes, query_classes, classes):  # no
 
 
 def count(query: Any, database: Any, num_bits: int, top_level: int) -> np.ndarray:
-    """Counts the items of each distance and each number of shared labels, for each query.
+    """Counts the items at each distance with each number of shared labels, for each query.
 
     Args:
       query: a pair of `codes`, uint8 [q, bytes] with zeros after the last bit, and `labels`,
         packed multi-hot uint8 [q, bytes] or class ids int32 [q].
       database: the same for the n rows of the database.
       num_bits: the code length K.
-      top_level: the largest number S of shared labels that is told apart; 1 for class ids.
+      top_level: the largest number S of shared labels with a count of its own; 1 for class ids.
 
     Returns:
       int32 [q, S + 1, K + 1].
     """
     num_queries, num_items = len(query.codes), len(database.codes)
     counts = np.zeros((num_queries, (top_level + 1) * (num_bits + 1)), np.int32)
-    codes = codes_lib.words(query.codes), np.ascontiguousarray(codes_lib.words(database.codes).T)
+    codes = _words_by_column(query.codes, database.codes)
     if query.labels.ndim == 1:
         labels = np.ascontiguousarray(query.labels), np.ascontiguousarray(database.labels)
-
-        def count_part(part: slice) -> None:
-            _count_same_class(counts[part], codes[0][part], codes[1], labels[0][part], labels[1])
+        kernel = _count_same_class
     else:
-        labels = (
-            codes_lib.words(query.labels),
-            np.ascontiguousarray(codes_lib.words(database.labels).T),
-        )
-        top = np.uint64(top_level)
+        labels = _words_by_column(query.labels, database.labels)
+        kernel = functools.partial(_count_shared, top_level=np.uint64(top_level))
 
-        def count_part(part: slice) -> None:
-            _count_shared(counts[part], codes[0][part], codes[1], labels[0][part], labels[1], top)
+    def count_part(part: slice) -> None:
+        kernel(counts[part], codes[0][part], codes[1], labels[0][part], labels[1])
 
     _in_threads(count_part, num_queries, num_items)
     return counts.reshape(num_queries, top_level + 1, num_bits + 1)
 
 
+def _words_by_column(query: np.ndarray, database: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The words of the queries row by row, those of the database column by column."""
+    words = codes_lib.words(query), codes_lib.words(database).T
+    return np.ascontiguousarray(words[0]), np.ascontiguousarray(words[1])
+
+
 def _in_threads(task: Callable[[slice], None], num_queries: int, num_items: int) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = min(cores, num_queries, 1 + num_queries * num_items // _PAIRS_A_THREAD)
+    threads = min(cores or 1, num_queries, 1 + num_queries * num_items // _PAIRS_A_THREAD)
     if threads == 1:
         task(slice(num_queries))
         return
-    # More parts than threads, so that a core that others also use holds nobody up for long.
+    # More parts than threads, so that a busy core delays the others little.
     edges = np.linspace(0, num_queries, min(num_queries, 4 * threads) + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(task, [slice(a, b) for a, b in itertools.pairwise(edges)]))

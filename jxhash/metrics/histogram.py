@@ -1,13 +1,13 @@
-"""Counts of database items at every Hamming distance, from which all measures are read.
+"""Counts of database items at every Hamming distance, from which all measures are computed.
 
-K bits have K + 1 distances, so that a ranking of any database is, for each query, no more than
-K + 1 tied groups: how many items each holds, and how many of them are relevant. Nothing is sorted.
+K bits have K + 1 distances, so a ranking of any database has at most K + 1 tied groups per query.
+The numbers of items and of relevant items in each say all about it; nothing is sorted.
 """
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +19,16 @@ from jxhash.metrics.labels import check_labels, packed_labels
 
 Array = jax.Array | np.ndarray
 
-# Blocks of pairs that the JAX form holds at a time: 4 MB of keys.
+# Block sizes of the JAX implementation: 4 MB of keys.
 _QUERY_BLOCK = 64
 _DATABASE_BLOCK = 16384
-# The sum of 2^s over as many items as an int32 counts is finite in float32; items that share more
-# labels than this count as sharing so many.
+# Larger numbers of shared labels are clipped, so that the sum of 2^s over any int32 number of items
+# is finite in float32.
 _MOST_SHARED = 96
 
 
 class Histogram(NamedTuple):
-    """What each query finds, by tied groups in ranking order (nearest first).
+    """Counts per query and tied group, in ranking order (nearest first).
 
     In a histogram of Hamming distances group d holds the items at distance d.
 
@@ -48,7 +48,7 @@ class Histogram(NamedTuple):
 
 
 class Ranking(Histogram):
-    """A Histogram whose groups are ranks and no distances, so that nothing is within a radius."""
+    """A Histogram whose groups are ranks, not distances: lookups within a radius are undefined."""
 
     __slots__ = ()
 
@@ -72,9 +72,9 @@ def distance_histogram(
     """Counts the database items, and the relevant ones, at each Hamming distance of each query.
 
     An item is relevant if it shares a label with the query; a row without labels is relevant to
-    nothing. The work is done in blocks: by compiled code on all cores for arrays on the host, by
-    JAX on accelerators (all devices share the database rows), inside a transformed function and
-    where numba is not installed.
+    nothing. Pairs are processed in blocks: by numba on all cores for arrays on the host; by JAX on
+    accelerators (with the database sharded over all devices), inside a transformed function, and
+    without numba.
 
     Args:
       query_codes: [q, K] codes in {-1, +1} of any signed or float dtype, or packed uint8 [q, bytes]
@@ -108,17 +108,14 @@ def distance_histogram(
         array if isinstance(array, jax.Array) and not on_host else np.asarray(array)
         for array in arrays
     )
-    num_bits = _check_codes(query_codes, database_codes, num_bits)
-    _check_rows(query_codes, query_labels, "query")
-    _check_rows(database_codes, database_labels, "database")
+    query, database = _Rows(query_codes, query_labels), _Rows(database_codes, database_labels)
+    _check_rows(query, "query", traced)
+    _check_rows(database, "database", traced)
+    if num_bits is None and query_codes.dtype == database_codes.dtype == np.uint8:
+        raise ValueError("uint8 codes are packed: pass their length as num_bits")
+    num_bits = codes_lib.common_length(query_codes, database_codes, num_bits)
     check_labels(query_labels, database_labels)
-    if not traced:
-        _check_values(query_codes, "query")
-        _check_values(database_codes, "database")
-
-    query, database = _packed(
-        _Rows(query_codes, query_labels), _Rows(database_codes, database_labels), num_bits
-    )
+    query, database = _packed(query, database, num_bits)
     top_level = 1
     if graded and query_labels.ndim == 2:
         top_level = query_labels.shape[1] if traced else _top_level(query, database)
@@ -131,7 +128,7 @@ def distance_histogram(
 
 
 def block_histogram(distances: Array, relevance: Array, *, max_distance: int) -> Histogram:
-    """The histogram of given whole-number distances and relevance, for what labels cannot say.
+    """The histogram of given integer distances and relevance.
 
     Args:
       distances: [q, n] whole numbers in 0 .. max_distance, any real dtype.
@@ -140,8 +137,7 @@ def block_histogram(distances: Array, relevance: Array, *, max_distance: int) ->
       max_distance: the largest possible distance.
 
     Returns:
-      A Histogram with max_distance + 1 groups, in numpy. Blocks of queries are put together by
-      `join`.
+      A Histogram with max_distance + 1 groups, in numpy; `join` concatenates blocks of queries.
 
     Raises:
       ValueError: shapes do not fit, there is nothing in them, or an entry is not such a number.
@@ -159,13 +155,7 @@ def block_histogram(distances: Array, relevance: Array, *, max_distance: int) ->
 
 
 def join(histograms: Sequence[Histogram]) -> Histogram:
-    """Puts histograms of different queries over the same database below each other.
-
-    Args:
-      histograms: with the same number of groups.
-
-    Returns:
-      One Histogram with the queries of all.
+    """Concatenates histograms of different queries over the same database.
 
     Raises:
       ValueError: there are none, or they have different numbers of groups.
@@ -176,30 +166,24 @@ def join(histograms: Sequence[Histogram]) -> Histogram:
     """
     kinds = {(type(histogram), histogram.retrieved.shape[1]) for histogram in histograms}
     if len(kinds) != 1:
-        raise ValueError("histograms to join are some, of one kind and one number of groups")
+        raise ValueError(
+            "join takes at least one histogram, all of one kind and one number of groups"
+        )
     width = max(histogram.levels.shape[1] for histogram in histograms)
-    levels = [
-        np.pad(histogram.levels, ((0, 0), (0, width - histogram.levels.shape[1])))
-        for histogram in histograms
+    padded = [
+        one._replace(levels=np.pad(one.levels, ((0, 0), (0, width - one.levels.shape[1]))))
+        for one in histograms
     ]
-    parts = [
-        histogram._replace(levels=level)
-        for histogram, level in zip(histograms, levels, strict=True)
-    ]
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+    joined: Histogram = jax.tree.map(lambda *arrays: np.concatenate(arrays), *padded)
+    return joined
 
 
 def random_ranking(histogram: Histogram) -> Ranking:
-    """Puts all items of the database into one tied group: what a random ranking would find.
+    """Merges all items of the database into one tied group: a random ranking.
 
-    Every measure of positions (not of radii) read from the result is that measure's exact expected
-    value under a uniformly random order of the database: the floor that a method has to beat.
-
-    Args:
-      histogram: what any ranking of the same database found.
-
-    Returns:
-      A Ranking with one group.
+    Every measure of positions (not of radii) of the result is that measure's exact expected value
+    under a uniformly random order of the database: the floor that a method has to beat. Any
+    histogram over the same database gives the same.
 
     >>> found = block_histogram(np.array([[0, 1, 1]]), np.array([[1, 0, 0]]), max_distance=1)
     >>> random_ranking(found).retrieved.tolist(), random_ranking(found).relevant.tolist()
@@ -213,10 +197,6 @@ def random_ranking(histogram: Histogram) -> Ranking:
     )
 
 
-def _xp(array: Array) -> ModuleType:
-    return jnp if isinstance(array, jax.Array) else np
-
-
 def _is_on_host(array: Array) -> bool:
     if isinstance(array, jax.Array):
         return all(device.platform == "cpu" for device in array.devices())
@@ -224,7 +204,7 @@ def _is_on_host(array: Array) -> bool:
 
 
 @functools.cache
-def _compiled_count() -> Callable | None:
+def _compiled_count() -> Callable[[_Rows, _Rows, int, int], Array] | None:
     try:
         from jxhash.metrics import cpu_histogram
     except ImportError:
@@ -232,28 +212,21 @@ def _compiled_count() -> Callable | None:
     return cpu_histogram.count
 
 
-def _check_codes(query_codes: Array, database_codes: Array, num_bits: int | None) -> int:
-    for side, codes in (("query", query_codes), ("database", database_codes)):
-        if codes.ndim != 2 or codes.size == 0:
-            raise ValueError(f"{side} codes are a matrix with rows, not of shape {codes.shape}")
-    if num_bits is None and query_codes.dtype == database_codes.dtype == np.uint8:
-        raise ValueError("uint8 codes are packed: pass their length as num_bits")
-    return codes_lib.common_length(query_codes, database_codes, num_bits)
-
-
-def _check_rows(codes: Array, labels: Array, side: str) -> None:
+def _check_rows(rows: _Rows, side: str, traced: bool) -> None:
+    codes, labels = rows
+    if codes.ndim != 2 or codes.size == 0:
+        raise ValueError(f"{side} codes are a matrix with rows, not of shape {codes.shape}")
     if labels.shape[:1] != codes.shape[:1]:
         raise ValueError(
             f"{codes.shape[0]} {side} codes need as many rows of multi-hot labels "
             f"or class ids, not {labels.shape}"
         )
-
-
-def _check_values(codes: Array, side: str) -> None:
     are_bits = codes.dtype == bool
-    if codes.dtype == np.uint8 or (not are_bits and codes_lib.all_among((-1, 1), codes)):
+    if traced or codes.dtype == np.uint8:
         return
-    # The sign of a 0 is +1, so that codes of 0 and 1 would become all the same.
+    if not are_bits and codes_lib.all_among((-1, 1), codes):
+        return
+    # The sign of a 0 is +1, so codes of 0 and 1 would all become +1.
     if are_bits or codes_lib.all_among((0, 1), codes):
         raise ValueError(
             f"{side} codes hold 0 and 1 for -1 and +1: take 2 * bits - 1, or pack the bits"
@@ -264,7 +237,7 @@ def _check_values(codes: Array, side: str) -> None:
 def _packed(query: _Rows, database: _Rows, num_bits: int) -> tuple[_Rows, _Rows]:
     query_codes, database_codes = query.codes, database.codes
     if query_codes.dtype == np.uint8:
-        # What a foreign packer left after the last bit must not count.
+        # Other packers may set the padding bits after the last bit.
         used = np.packbits(np.arange(8 * query_codes.shape[1]) < num_bits)[None]
         query_codes, database_codes = query_codes & used, database_codes & used
     else:
@@ -275,51 +248,45 @@ def _packed(query: _Rows, database: _Rows, num_bits: int) -> tuple[_Rows, _Rows]
 
 def _top_level(query: _Rows, database: _Rows) -> int:
     """The largest number of labels that a query and an item could share."""
-    most = [
-        _xp(side.labels).bitwise_count(side.labels).sum(axis=1).max() for side in (query, database)
-    ]
-    return max(1, int(min(most)))
+    xp = codes_lib.namespace(query.labels, database.labels)
+    return max(1, min(int(xp.bitwise_count(x.labels).sum(1).max()) for x in (query, database)))
 
 
 def _from_counts(counts: Array) -> Histogram:
     """From the joint counts [q, S + 1, groups] of shared labels and group."""
-    worth = [2.0**level - 1 for level in range(counts.shape[1])]
+    gains = [counts[:, level] * (2.0**level - 1) for level in range(1, counts.shape[1])]
     return Histogram(
         retrieved=counts.sum(axis=1, dtype=np.int32),
         relevant=counts[:, 1:].sum(axis=1, dtype=np.int32),
-        gains=sum(counts[:, level] * worth[level] for level in range(1, counts.shape[1])),
+        gains=functools.reduce(operator.add, gains),
         levels=counts.sum(axis=2, dtype=np.int32),
     )
 
 
 def _count_over_devices(query: _Rows, database: _Rows, num_bits: int, top_level: int) -> jax.Array:
-    """The counts, each device of this process having taken a share of the database rows."""
-    present = _xp(database.codes).ones(database.codes.shape[0], bool)
+    """The counts, with the database rows sharded over this process's devices."""
+    present = np.ones(database.codes.shape[0], bool)
     shares = jax.tree.map(lambda x: _blocks(x, jax.local_device_count()), (database, present))
     return _pmapped_count(num_bits, top_level)(query, *shares)
 
 
 @functools.lru_cache(maxsize=32)
-def _pmapped_count(num_bits: int, top_level: int) -> Callable:
-    def count(query: _Rows, database: _Rows, present: jax.Array) -> jax.Array:
+def _pmapped_count(num_bits: int, top_level: int) -> Callable[..., jax.Array]:
+    def count(query: _Rows, database: _Rows, present: jax.Array) -> Any:
         return parallel.total(_count(query, database, num_bits, top_level, present))
 
     return parallel.pmapped(count, in_axes=(None, 0, 0), devices=jax.local_devices())
 
 
 def _count(
-    query: _Rows,
-    database: _Rows,
-    num_bits: int,
-    top_level: int,
-    present: jax.Array | bool = True,
+    query: _Rows, database: _Rows, num_bits: int, top_level: int, present: jax.Array | bool = True
 ) -> jax.Array:
     """The counts int32 [q, S + 1, K + 1] in JAX, block by block."""
     num_queries, num_items = query.codes.shape[0], database.codes.shape[0]
     num_keys = (top_level + 1) * (num_bits + 1)
     query, database = (
-        _Rows(codes_lib.words(jnp.asarray(codes)), _words_or_ids(jnp.asarray(labels)))
-        for codes, labels in (query, database)
+        _Rows(codes_lib.words(codes), labels if labels.ndim == 1 else codes_lib.words(labels))
+        for codes, labels in jax.tree.map(jnp.asarray, (query, database))
     )
     present = jnp.broadcast_to(present, num_items)
     queries = jax.tree.map(lambda x: _blocks(x, -(-num_queries // _QUERY_BLOCK)), query)
@@ -334,9 +301,8 @@ def _count(
         keys = distances + (num_bits + 1) * jnp.minimum(shared, top_level)
         return _count_keys(jnp.where(present[None], keys, num_keys), num_keys)
 
-    counts = jax.lax.map(
-        lambda block: jax.lax.map(functools.partial(count_block, block), items).sum(axis=0),
-        queries,
+    counts: jax.Array = jax.lax.map(
+        lambda block: jax.lax.map(functools.partial(count_block, block), items).sum(axis=0), queries
     )
     return counts.reshape(-1, top_level + 1, num_bits + 1)[:num_queries]
 
@@ -345,14 +311,11 @@ def _blocks(array: Array, number: int) -> Array:
     """The rows in `number` blocks of one length, zeros after the last."""
     length = -(-array.shape[0] // number)
     padding = ((0, number * length - array.shape[0]),) + ((0, 0),) * (array.ndim - 1)
-    return _xp(array).pad(array, padding).reshape(number, length, *array.shape[1:])
+    padded: Array = codes_lib.namespace(array).pad(array, padding)
+    return padded.reshape(number, length, *array.shape[1:])
 
 
-def _words_or_ids(labels: jax.Array) -> jax.Array:
-    return labels if labels.ndim == 1 else codes_lib.words(labels)
-
-
-def _shared(query_labels: jax.Array, database_labels: jax.Array) -> jax.Array:
+def _shared(query_labels: Array, database_labels: Array) -> Array:
     if query_labels.ndim == 2:
         return codes_lib.set_bits(jnp.bitwise_and, query_labels, database_labels)
     same = query_labels[:, None] == database_labels[None, :]
@@ -361,11 +324,12 @@ def _shared(query_labels: jax.Array, database_labels: jax.Array) -> jax.Array:
 
 def _count_keys(keys: jax.Array, num_keys: int) -> jax.Array:
     """How often each of 0 .. num_keys - 1 occurs in each row [b, n]; int32 [b, num_keys]."""
-    return jax.lax.platform_dependent(
+    counts: jax.Array = jax.lax.platform_dependent(
         keys,
         cpu=functools.partial(_count_by_scatter, num_keys=num_keys),
         default=functools.partial(_count_by_comparison, num_keys=num_keys),
     )
+    return counts
 
 
 def _count_by_scatter(keys: jax.Array, num_keys: int) -> jax.Array:
@@ -375,8 +339,8 @@ def _count_by_scatter(keys: jax.Array, num_keys: int) -> jax.Array:
 
 
 def _count_by_comparison(keys: jax.Array, num_keys: int) -> jax.Array:
-    # Accelerators add to scattered places one after the other; comparing is parallel.
-    counts = jax.lax.map(lambda key: jnp.sum(keys == key, axis=1), jnp.arange(num_keys))
+    # On accelerators scatter-add is sequential, comparison is parallel.
+    counts: jax.Array = jax.lax.map(lambda key: jnp.sum(keys == key, axis=1), jnp.arange(num_keys))
     return counts.T.astype(jnp.int32)
 
 

@@ -1,4 +1,4 @@
-"""Labels of queries and items: what is refused of them, and how many are shared."""
+"""Validates labels, and counts those that queries and items share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,16 +13,10 @@ Array = jax.Array | np.ndarray
 
 
 def check_labels(query_labels: Array, database_labels: Array) -> None:
-    """Refuses what is neither multi-hot labels nor class ids over the same classes on both sides.
-
-    Values are looked at where they are known: not while a function is being traced.
-
-    Args:
-      query_labels: [q, C] multi-hot labels of any real or bool dtype, or integer class ids [q].
-      database_labels: [n, C] or [n], in the same form.
+    """Checks labels as `shared_labels` takes them; their values unless a function is traced.
 
     Raises:
-      ValueError: a side is empty or no such thing, the sides are over different classes, or
+      ValueError: a side is empty or of another form, the sides are over different classes, or
         multi-hot labels hold a negative value or NaN, or are class ids in a column.
       TypeError: class ids are not integers.
     """
@@ -47,7 +41,7 @@ def _check_multi_hot(labels: Array, side: str) -> None:
         return
     if not codes.every(lambda x: x >= 0, labels):
         raise ValueError(f"{side} labels are multi-hot, but hold a negative value or NaN")
-    # Read as multi-hot, every id above 0 would be the one and same label.
+    # As multi-hot labels, all ids above 0 would be the same label.
     if labels.shape[1] == 1 and not codes.all_among((0, 1), labels):
         raise ValueError(
             f"{side} labels are one column of other values than 0 and 1; class ids have no "
@@ -66,20 +60,12 @@ def packed_labels(query_labels: Array, database_labels: Array) -> tuple[Array, A
             "class ids in a transformed function are int32, "
             f"not {query_labels.dtype} and {database_labels.dtype}"
         )
-    return _renumbered(np.asarray(query_labels), np.asarray(database_labels))
-
-
-def _renumbered(query_ids: np.ndarray, database_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of any size, such as the numbers of pictures, as places among those of the database."""
-    known = np.unique(database_ids[database_ids >= 0])
-    if len(known) == 0:
-        return np.full(query_ids.shape, -1, np.int32), np.full(database_ids.shape, -1, np.int32)
-    return _places(known, query_ids), _places(known, database_ids)
-
-
-def _places(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return np.where(known[place] == ids, place, -1).astype(np.int32)
+    # Larger ids, such as image ids, are renumbered; an id below 0 means no label.
+    sides = np.asarray(query_labels), np.asarray(database_labels)
+    every = np.concatenate([ids.astype(np.uint64) for ids in sides])
+    numbers = np.unique(every, return_inverse=True)[1].astype(np.int32)
+    numbers[np.concatenate([ids < 0 for ids in sides])] = -1
+    return numbers[: len(query_labels)], numbers[len(query_labels) :]
 
 
 def shared_labels(query_labels: np.ndarray, database_labels: np.ndarray) -> np.ndarray:
@@ -101,25 +87,18 @@ def shared_labels(query_labels: np.ndarray, database_labels: np.ndarray) -> np.n
     >>> shared_labels(np.array([[1, 1, 0]]), np.array([[1, 1, 1], [0, 0, 1]])).tolist()
     [[2, 0]]
     """
-    return label_relevance(query_labels, database_labels)(slice(None)).astype(np.int32)
+    return np.asarray(label_relevance(query_labels, database_labels)(slice(None)), np.int32)
 
 
 def label_relevance(
     query_labels: np.ndarray, database_labels: np.ndarray
-) -> Callable[[Any], np.ndarray]:
+) -> Callable[[Any], Array]:
     """`shared_labels` a block of queries at a time, as `measure_ranking` takes it.
 
-    The labels are checked and packed once, not for every block.
-
-    Args:
-      query_labels: as `shared_labels` takes them.
-      database_labels: the same.
+    The labels are checked, with the errors of `shared_labels`, and packed once.
 
     Returns:
-      A function from the numbers of b queries (a slice or an array) to whole numbers [b, n].
-
-    Raises:
-      ValueError, TypeError: as `shared_labels`.
+      A function from the indices of b queries (a slice or an array) to whole numbers [b, n].
 
     >>> label_relevance(np.array([0, 1, 7]), np.array([1, 0, 0]))(slice(0, 2)).astype(int).tolist()
     [[0, 1, 1], [1, 0, 0]]

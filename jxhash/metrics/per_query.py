@@ -5,31 +5,37 @@ Each value is the exact expectation over uniformly random orders inside every ti
 presence of tied scores", ECIR 2008), also where a cut falls inside a group. All of it is float64
 on the host: a float32 difference of harmonic numbers is wrong by 1e-4 at 100,000 items.
 
+Everywhere `ks` are numbers of positions and `radius` is the largest Hamming distance of a lookup;
+a position outside of the database, a radius beyond the code length and any radius of a `Ranking`
+raise ValueError. A query without a relevant item has the value 0.
+
 Notation: a group of n items, r of them relevant, follows N items of which R are relevant.
 """
 
 import operator
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special
 
-from jxhash.metrics.histogram import Histogram, Ranking
+from jxhash.metrics.histogram import Array, Histogram, Ranking
 
-# Possible numbers of hits that are looked at together, which stay in the cache.
+# Terms per block of the hypergeometric sums, which fit in the cache.
 _TERMS = 1 << 16
 
 DENOMINATORS = ("min(k, relevant)", "relevant", "retrieved relevant")
 
 
 def on_host(histogram: Histogram) -> Histogram:
-    """The histogram in numpy, whose sums are exact where those of jax overflow or round."""
-    return histogram._make(None if part is None else np.asarray(part) for part in histogram)
+    """Converts a histogram to numpy, whose sums neither overflow nor round as jax's do."""
+    parts = histogram._asdict().items()
+    return histogram._replace(**{n: np.asarray(part) for n, part in parts if part is not None})
 
 
 def answerable(histogram: Histogram) -> np.ndarray:
-    """Tells for which queries the database holds something relevant; bool [q]."""
-    return np.asarray(histogram.relevant).any(axis=1)
+    """Whether the database holds a relevant item, for each query; bool [q]."""
+    return np.asarray(np.any(histogram.relevant, axis=1))
 
 
 def average_precision(
@@ -42,20 +48,20 @@ def average_precision(
     r / n, and then R + 1 + (t - 1)(r - 1) / (n - 1) relevant items are expected up to it.
 
     Args:
-      histogram: what the queries found.
+      histogram: of distances or ranks.
       top_k: the cut k; the whole ranking without it.
       denominator: by what the sum is divided:
-        "min(k, relevant)": the most relevant items that k positions could hold, so that a perfect
-          ranking has 1;
+        "min(k, relevant)": the most relevant items that k positions can hold, so a perfect ranking
+          has 1;
         "relevant": all relevant items of the database (Manning et al., "Introduction to
           Information Retrieval", 8.4, with precision 0 for what is not retrieved);
-        "retrieved relevant": the relevant items among the first k, in each order of the ties its
-          own number (the value is the expectation of the ratio); 0 where there are none. It
-          rewards a ranking that finds one item early and no other.
+        "retrieved relevant": the relevant items among the first k, 0 if there are none (with ties
+          the value is the expectation of the ratio). It rewards a ranking that finds one item
+          early and no other.
         Without `top_k` the three are the same.
 
     Returns:
-      float64 [q], 0 for a query without a relevant item.
+      float64 [q].
 
     Raises:
       ValueError: `top_k` is not within the database, or the denominator is unknown.
@@ -79,15 +85,15 @@ def average_precision(
 def first_relevant_precision(histogram: Histogram, top_k: int) -> np.ndarray:
     """What widely copied code computes as "MAP@k"; for comparison with its tables only.
 
-    The mean of the precision at the first min(k, relevant) relevant items, wherever they rank, the
-    order of ties being that of the database. It is no measure of the first k positions.
+    The mean precision at the first min(k, relevant) relevant items, wherever they rank, with ties
+    in database order. It is no measure of the first k positions.
 
     Args:
       histogram: a ranking without ties: `ranked_relevance(..., ties="database_order")`.
       top_k: the number k of relevant items.
 
     Returns:
-      float64 [q], 0 for a query without a relevant item.
+      float64 [q].
 
     Raises:
       ValueError: the ranking has ties, or k is not within the database.
@@ -106,114 +112,54 @@ def first_relevant_precision(histogram: Histogram, top_k: int) -> np.ndarray:
 
 
 def precision_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
-    """The expected share of relevant items among the first k.
-
-    Args:
-      histogram: what the queries found.
-      ks: numbers of positions, each within the database.
-
-    Returns:
-      float64 [q, len(ks)].
-
-    Raises:
-      ValueError: a k is not within the database.
-    """
-    return _hits(on_host(histogram), ks) / np.asarray(ks, float)
+    """The expected precision of the first k, for each of `ks`; float64 [q, len(ks)]."""
+    return _ratio(_hits(on_host(histogram), ks), np.asarray(ks))
 
 
 def recall_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
-    """The expected share of a query's relevant items that are among the first k.
-
-    Args:
-      histogram: what the queries found.
-      ks: numbers of positions, each within the database.
-
-    Returns:
-      float64 [q, len(ks)], 0 for a query without a relevant item.
-
-    Raises:
-      ValueError: a k is not within the database.
-    """
+    """The expected recall of the first k, for each of `ks`; float64 [q, len(ks)]."""
     histogram = on_host(histogram)
     return _ratio(_hits(histogram, ks), histogram.relevant.sum(axis=1)[:, None])
 
 
 def hit_rate_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
-    """The probability that a relevant item is among the first k.
+    """The probability that a relevant item is among the first k, for each of `ks`.
 
-    For paired data (class ids: the number of the pair) this is what image-text retrieval calls
+    For paired data (class ids: the index of the pair) this is what image-text retrieval calls
     Recall@K. Of the group in which the cut falls m items are seen, none of them relevant with
     probability C(n - r, m) / C(n, m).
 
-    Args:
-      histogram: what the queries found.
-      ks: numbers of positions, each within the database.
-
     Returns:
-      float64 [q, len(ks)], 0 for a query without a relevant item.
-
-    Raises:
-      ValueError: a k is not within the database.
+      float64 [q, len(ks)].
 
     >>> h = Histogram(np.array([[1, 3]]), np.array([[0, 1]]), np.array([[0.0, 1]]), None)
     >>> hit_rate_at(h, [1, 2, 4]).round(4).tolist()
     [[0.0, 0.3333, 1.0]]
     """
-    rates = [
-        np.where(before > 0, 1.0, 1 - np.exp(_log_missed(size, relevant, seen)))
-        for size, relevant, before, seen in _last_groups(on_host(histogram), ks)
-    ]
+    rates = []
+    for size, relevant, before, seen in _last_groups(on_host(histogram), ks):
+        spare = size - relevant
+        log_missed = _log_binomial(spare, np.minimum(seen, spare)) - _log_binomial(size, seen)
+        found = (before > 0) | (seen > spare)
+        rates.append(np.where(found, 1.0, 1 - np.exp(log_missed)))
     return np.stack(rates, axis=1)
 
 
 def lookup_precision(histogram: Histogram, radius: int = 2) -> np.ndarray:
-    """The share of relevant items within a Hamming radius; a lookup that finds no item counts as 0.
-
-    Args:
-      histogram: Hamming distances.
-      radius: the largest distance that is looked up.
-
-    Returns:
-      float64 [q].
-
-    Raises:
-      ValueError: the radius is not a distance of the histogram, or that is a ranking.
-    """
+    """The precision within a Hamming radius, 0 for an empty lookup; float64 [q]."""
     retrieved, relevant = _within(on_host(histogram), radius)
     return _ratio(relevant, retrieved)
 
 
 def lookup_recall(histogram: Histogram, radius: int = 2) -> np.ndarray:
-    """The share of the query's relevant items that are within a Hamming radius.
-
-    Args:
-      histogram: Hamming distances.
-      radius: the largest distance that is looked up.
-
-    Returns:
-      float64 [q], 0 for a query without a relevant item.
-
-    Raises:
-      ValueError: the radius is not a distance of the histogram, or that is a ranking.
-    """
+    """The recall within a Hamming radius; float64 [q]."""
     histogram = on_host(histogram)
     return _ratio(_within(histogram, radius)[1], histogram.relevant.sum(axis=1))
 
 
 def lookup_success(histogram: Histogram, radius: int = 2) -> np.ndarray:
-    """Whether the lookup within a Hamming radius finds something relevant.
-
-    Args:
-      histogram: Hamming distances.
-      radius: the largest distance that is looked up.
-
-    Returns:
-      float64 [q], 0 or 1.
-
-    Raises:
-      ValueError: the radius is not a distance of the histogram, or that is a ranking.
-    """
-    return (_within(on_host(histogram), radius)[1] > 0).astype(np.float64)
+    """Whether a relevant item is within a Hamming radius, 0 or 1; float64 [q]."""
+    return np.asarray(_within(on_host(histogram), radius)[1] > 0, np.float64)
 
 
 def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
@@ -225,11 +171,11 @@ def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
     s is 0 or 1.
 
     Args:
-      histogram: what the queries found.
+      histogram: of distances or ranks.
       top_k: the cut k; the whole ranking without it.
 
     Returns:
-      float64 [q], 0 for a query without a relevant item.
+      float64 [q].
 
     Raises:
       ValueError: `top_k` is not within the database, or the histogram has no levels.
@@ -240,7 +186,7 @@ def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
     """
     histogram = on_host(histogram)
     if histogram.levels is None:
-        raise ValueError("this histogram has no levels, of which the ideal ranking is made")
+        raise ValueError("this histogram has no levels, which the ideal ranking needs")
     cut = _cut(histogram, top_k)
     discounts = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(2, cut + 2)))])
     before, after = _cut_groups(histogram.retrieved, cut)
@@ -253,9 +199,11 @@ def ndcg(histogram: Histogram, *, top_k: int | None = None) -> np.ndarray:
 
 
 def require_distances(histogram: Histogram) -> None:
-    """Refuses a ranking, in which no radius has a meaning."""
+    """Raises a ValueError for a Ranking, which has no radius."""
     if isinstance(histogram, Ranking):
-        raise ValueError("a ranking has ranks and no distances, and so nothing within a radius")
+        raise ValueError(
+            "a ranking has ranks, not distances, so lookups within a radius are undefined"
+        )
 
 
 def _whole(name: str, number: int) -> int:
@@ -274,7 +222,7 @@ def _cut(histogram: Histogram, top_k: int | None) -> int:
     return int(top_k)
 
 
-def _within(histogram: Histogram, radius: int) -> tuple[np.ndarray, np.ndarray]:
+def _within(histogram: Histogram, radius: int) -> tuple[Array, Array]:
     """The items and the relevant items within a radius, both [q]."""
     require_distances(histogram)
     last = histogram.retrieved.shape[1] - 1
@@ -284,13 +232,13 @@ def _within(histogram: Histogram, radius: int) -> tuple[np.ndarray, np.ndarray]:
     return histogram.retrieved[:, within].sum(axis=1), histogram.relevant[:, within].sum(axis=1)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def _ratio(numerator: Array, denominator: Array) -> np.ndarray:
     """The quotient in float64, 0 where the denominator is 0."""
     zeros = np.zeros(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)))
     return np.divide(numerator, denominator, out=zeros, where=np.not_equal(denominator, 0))
 
 
-def _cut_groups(sizes: np.ndarray, cut: int) -> tuple[np.ndarray, np.ndarray]:
+def _cut_groups(sizes: Array, cut: int) -> tuple[np.ndarray, np.ndarray]:
     """The positions before and after each group, both no further than the cut."""
     after = np.cumsum(sizes, axis=1, dtype=np.int64)
     return np.minimum(after - sizes, cut), np.minimum(after, cut)
@@ -298,7 +246,7 @@ def _cut_groups(sizes: np.ndarray, cut: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _last_groups(
     histogram: Histogram, ks: Sequence[int]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[Array, Array, Array, Array]]:
     """For each k the group in which it falls, for each query: n, r, R and the items up to k."""
     rows = np.arange(len(histogram.retrieved))
     after = np.cumsum(histogram.retrieved, axis=1, dtype=np.int64)
@@ -320,7 +268,7 @@ def _hits(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
     return np.stack(hits, axis=1)
 
 
-def _summed_precision(histogram: Histogram, cut: int) -> np.ndarray:
+def _summed_precision(histogram: Histogram, cut: int) -> Array:
     """The expected sum of precisions at the relevant items of each group, up to the cut."""
     if (histogram.retrieved == 1).all():
         return _precision_at_items(histogram.relevant[:, :cut])
@@ -336,17 +284,17 @@ def _summed_precision(histogram: Histogram, cut: int) -> np.ndarray:
     )
 
 
-def _precision_at_items(relevant: np.ndarray) -> np.ndarray:
+def _precision_at_items(relevant: Array) -> Array:
     """The precision at each relevant item, 0 at others, where every group is one item."""
     return relevant * (np.cumsum(relevant, axis=1) / np.arange(1, relevant.shape[1] + 1))
 
 
 def _group_precision(
-    sizes: np.ndarray,
-    relevant: np.ndarray,
-    before: np.ndarray,
-    relevant_before: np.ndarray,
-    seen: np.ndarray,
+    sizes: Array,
+    relevant: Array,
+    before: Array,
+    relevant_before: Array,
+    seen: Array,
     harmonic: np.ndarray,
 ) -> np.ndarray:
     """The expected sum of precisions at relevant items in the first `seen` positions of a group.
@@ -356,7 +304,7 @@ def _group_precision(
     """
     slope = _ratio(relevant - 1, sizes - 1)
     constant = relevant_before + 1 - slope * (before + 1)
-    rise = harmonic[before + seen] - harmonic[before]
+    rise: np.ndarray = harmonic[before + seen] - harmonic[before]
     return _ratio(relevant, sizes) * (constant * rise + slope * seen)
 
 
@@ -383,7 +331,6 @@ def _precision_over_hits(histogram: Histogram, cut: int) -> np.ndarray:
     )
     least, most = np.maximum(0, seen - size + relevant), np.minimum(relevant, seen)
     numbers, spare = most - least + 1, size - relevant
-    log_factorial = special.gammaln(np.arange(size.max() + 1) + 1.0)
     values = np.empty(len(last))
     # All possible numbers of hits of some queries after each other.
     for some in np.array_split(rows, min(len(rows), 1 + numbers.sum() // _TERMS)):
@@ -392,10 +339,8 @@ def _precision_over_hits(histogram: Histogram, cut: int) -> np.ndarray:
         final = _group_precision(
             seen[query], hits, start[query], found[query], seen[query], harmonic
         )
-        # C(r, h) C(n - r, m - h) but for factors that all numbers of hits of a query have.
-        missed = seen[query] - hits
-        log_weights = -log_factorial[np.stack([hits, relevant[query] - hits])].sum(axis=0)
-        log_weights -= log_factorial[np.stack([missed, spare[query] - missed])].sum(axis=0)
+        log_weights = _log_binomial(relevant[query], hits)
+        log_weights += _log_binomial(spare[query], seen[query] - hits)
         largest = np.maximum.reduceat(log_weights, firsts)
         weights = np.exp(log_weights - np.repeat(largest, numbers[some]))
         ratios = _ratio(summed[query] + final, found[query] + hits)
@@ -403,12 +348,6 @@ def _precision_over_hits(histogram: Histogram, cut: int) -> np.ndarray:
     return values
 
 
-def _log_missed(sizes: np.ndarray, relevant: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """The logarithm of the probability that none of the first `seen` of a group is relevant."""
-    possible = seen <= sizes - relevant
-    spared = np.where(possible, sizes - relevant - seen, 0)
-    # In this order the logarithm is exactly 0 where nothing is relevant or nothing is seen.
-    log = (special.gammaln(sizes - relevant + 1.0) - special.gammaln(sizes + 1.0)) + (
-        special.gammaln(sizes - seen + 1.0) - special.gammaln(spared + 1.0)
-    )
-    return np.where(possible, log, -np.inf)
+def _log_binomial(n: Array, k: Array) -> Any:
+    """The logarithm of n over k, for 0 <= k <= n."""
+    return -special.betaln(n - k + 1.0, k + 1.0) - np.log(n + 1.0)

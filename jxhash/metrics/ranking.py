@@ -1,8 +1,7 @@
-"""Rankings that Hamming distances do not make: real-valued distances, and orders of ties.
+"""Rankings by real-valued distances, and with ties in database order.
 
-A ranking is a Histogram too, whose groups are the tied items in their order, so that every
-measure of positions reads it the same way. It is as wide as the database, and therefore made for a
-block of queries at a time.
+A ranking is a Histogram whose groups are the tied items in order, so all measures of positions
+apply to it. It is as wide as the database, so it is built for one block of queries at a time.
 """
 
 import operator
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from jxhash.metrics.histogram import Histogram, Ranking, count_groups, whole_relevance
+from jxhash.metrics.histogram import Array, Histogram, Ranking, count_groups, whole_relevance
 
 TIES = ("expected", "database_order")
 
@@ -18,22 +17,20 @@ TIES = ("expected", "database_order")
 _PAIRS_A_BLOCK = 1 << 21
 
 
-def ranked_relevance(
-    distances: np.ndarray, relevance: np.ndarray, *, ties: str = "expected"
-) -> Ranking:
+def ranked_relevance(distances: Array, relevance: Array, *, ties: str = "expected") -> Ranking:
     """Ranks the items of each query by any distance, nearest first.
 
     Args:
       distances: [q, n] real-valued distances of any dtype; infinite ones rank last.
       relevance: [q, n] whole numbers: how relevant an item is (for multi-hot labels the number
         that is shared), 0 if not at all, at most 96; bool is 0 and 1.
-      ties: what becomes of items at exactly the same distance: "expected" keeps them as one group,
-        over whose orders measures are expectations; "database_order" puts them in the order of the
-        database, as published code with a stable sort does.
+      ties: the rule for items at equal distance: "expected" keeps them as one group, over whose
+        orders measures are expectations; "database_order" ranks them in the order of the database,
+        as published code with a stable sort does.
 
     Returns:
-      A Ranking in numpy of as many groups as the query with the most has, the others followed by
-      groups without items: a Histogram of ranks, which measures within a radius refuse.
+      A Ranking in numpy, padded with empty groups to the largest number of groups of a query;
+      measures within a radius refuse it.
 
     Raises:
       ValueError: shapes do not fit, there is nothing in them, a distance is NaN, relevance is not
@@ -62,7 +59,7 @@ def ranked_relevance(
 
 
 def _one_each(relevance: np.ndarray) -> Ranking:
-    """The ranking without ties of items whose relevance, uint8 [q, n], stands in order."""
+    """The ranking without ties of items whose relevance, uint8 [q, n], is in ranking order."""
     worth = 2.0 ** np.arange(max(1, relevance.max()) + 1) - 1
     levels = [np.count_nonzero(relevance == level, axis=1) for level in range(len(worth))]
     return Ranking(
@@ -74,7 +71,7 @@ def _one_each(relevance: np.ndarray) -> Ranking:
 
 
 def query_blocks(num_queries: int, num_items: int) -> Iterator[slice]:
-    """Cuts the queries into blocks of about two million pairs of query and item.
+    """Splits the queries into blocks of about two million pairs of query and item.
 
     >>> list(query_blocks(3, 1 << 20))
     [slice(0, 2, None), slice(2, 3, None)]
@@ -87,7 +84,7 @@ def query_blocks(num_queries: int, num_items: int) -> Iterator[slice]:
 def measure_ranking(
     measures: Mapping[str, Callable[[Histogram], np.ndarray]],
     distances: Callable[[slice], np.ndarray],
-    relevance: Callable[[slice], np.ndarray],
+    relevance: Callable[[slice], Array],
     num_queries: int,
     num_items: int,
     *,
@@ -108,8 +105,8 @@ def measure_ranking(
       For each measure its values [q] or [q, ...].
 
     Raises:
-      ValueError: as `ranked_relevance`; or a number is below 1, or not that of the rows or columns
-        that come.
+      ValueError: as `ranked_relevance`; or a number is below 1, or differs from that of the rows or
+        columns of a block.
 
     >>> from jxhash.metrics import per_query
     >>> matrix = np.array([[0.1, 0.2], [0.2, 0.1]])
@@ -121,7 +118,7 @@ def measure_ranking(
     """
     if operator.index(num_queries) < 1 or operator.index(num_items) < 1:
         raise ValueError(f"{num_queries} queries over {num_items} items are no rankings")
-    found = {name: [] for name in measures}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in measures}
     for block in query_blocks(num_queries, num_items):
         ranking = ranked_relevance(
             _of_block(distances, block, num_items), relevance(block), ties=ties
@@ -142,7 +139,7 @@ def _of_block(distances: Callable[[slice], np.ndarray], block: slice, num_items:
 
 
 def _narrowed(distances: np.ndarray) -> np.ndarray:
-    """Whole numbers that fit into 8 or 16 bits as such: their stable sort is linear."""
+    """Whole numbers in 8 or 16 bits if they fit, whose stable sort is linear."""
     if not np.issubdtype(distances.dtype, np.integer) or distances.min() < 0:
         return distances
     dtype = np.min_scalar_type(distances.max())

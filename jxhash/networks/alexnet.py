@@ -6,9 +6,8 @@ normalisation. Layers, names of the weights and preprocessing are those of
 `torchvision.models.alexnet`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from jxhash.formats import tensor_files
 from jxhash.networks import weights
-from jxhash.networks.encoder import Encoder
-from jxhash.networks.pictures import Picture, open_rgb
+from jxhash.networks.picture_encoder import Encoder
+from jxhash.networks.picture_files import Picture, open_rgb
 
 PICTURE_SIZE = 224
 FEATURE_SIZE = 4096
@@ -44,34 +44,24 @@ _TORCH_NAMES = {
 }
 
 
-def _pool(x: jax.Array) -> jax.Array:
-    return nn.max_pool(x, (3, 3), (2, 2))
-
-
 class AlexNet(nn.Module):
     """AlexNet without its classifier."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns the features after the ReLU of the seventh layer.
-
-        Args:
-          x: float [n, 224, 224, 3], see `normalise`.
-
-        Returns:
-          float [n, 4096], not negative.
-        """
+        """Maps float [n, 224, 224, 3], see `normalise`, to float [n, 4096] after the last ReLU."""
 
         def convolve(x: jax.Array, channels: int, size: int, padding: int, name: str) -> jax.Array:
             stride = 4 if size == 11 else 1
             layer = nn.Conv(channels, (size, size), stride, padding, precision="highest", name=name)
             return nn.relu(layer(x))
 
-        x = _pool(convolve(x, 64, 11, 2, "conv1"))
-        x = _pool(convolve(x, 192, 5, 2, "conv2"))
+        pool = functools.partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2))
+        x = pool(convolve(x, 64, 11, 2, "conv1"))
+        x = pool(convolve(x, 192, 5, 2, "conv2"))
         x = convolve(x, 384, 3, 1, "conv3")
         x = convolve(x, 256, 3, 1, "conv4")
-        x = _pool(convolve(x, 256, 3, 1, "conv5"))
+        x = pool(convolve(x, 256, 3, 1, "conv5"))
         x = x.reshape(len(x), -1)
         x = nn.relu(nn.Dense(FEATURE_SIZE, precision="highest", name="fc6")(x))
         return nn.relu(nn.Dense(FEATURE_SIZE, precision="highest", name="fc7")(x))
@@ -80,14 +70,11 @@ class AlexNet(nn.Module):
 def fit(picture: Picture) -> np.ndarray:
     """Brings the shorter side to 256 pixels, bilinearly, and cuts out the middle.
 
-    Args:
-      picture: see `pictures.open_rgb`.
-
     Returns:
       uint8 [224, 224, 3].
 
     Raises:
-      ValueError: it is no picture, or one side is 100 times the other.
+      ValueError: as `picture_files.open_rgb`, or one side is 100 times the other.
     """
     opened = open_rgb(picture)
     if max(opened.size) > _MAX_RATIO * min(opened.size):
@@ -105,19 +92,13 @@ def normalise(pixels: Any) -> Any:
 
 
 def to_variables(tensors: Mapping[str, np.ndarray], source: str | Path) -> dict[str, Any]:
-    """Arranges the tensors of a torchvision file as the variables of `AlexNet`.
-
-    Args:
-      tensors: names to arrays; those of the classifier's last layer are not needed.
-      source: what an error message calls the file.
-
-    Returns:
-      {"params": ...} of float32 arrays.
+    """Arranges the tensors of a torchvision file as the variables of `AlexNet`, in float32.
 
     Raises:
-      UserError: a tensor is missing or has another shape.
+      UserError: a tensor is missing or has another shape; `source` is what the message names.
     """
-    return weights.arrange(_shapes(), _entries(), tensors, source)
+    shape = (1, PICTURE_SIZE, PICTURE_SIZE, 3)
+    return weights.arrange(AlexNet(), shape, _entries(), tensors, source)
 
 
 def encoder(path: Path) -> Encoder:
@@ -129,9 +110,9 @@ def encoder(path: Path) -> Encoder:
     Raises:
       UserError: there is no such file, it is damaged, or it is of another network.
     """
-    variables = to_variables(weights.read(path), path)
+    variables = to_variables(tensor_files.read(path), path)
 
-    def apply(variables: Any, pixels: jax.Array) -> jax.Array:
+    def apply(variables: Any, pixels: jax.Array) -> Any:
         return AlexNet().apply(variables, normalise(pixels.astype(jnp.float32)))
 
     described = (
@@ -143,22 +124,12 @@ def encoder(path: Path) -> Encoder:
     )
 
 
-def _shapes() -> Any:
-    pictures = jnp.zeros((1, PICTURE_SIZE, PICTURE_SIZE, 3))
-    return jax.eval_shape(AlexNet().init, jax.random.key(0), pictures)
-
-
-def _entries() -> list[weights.Entry]:
-    converts = dict.fromkeys(_TORCH_NAMES, weights.kernel_from_torch)
-    converts |= {"fc6": _flat_from_torch, "fc7": np.transpose}
-    return [
-        entry
-        for name, torch_name in _TORCH_NAMES.items()
-        for entry in (
-            weights.Entry(("params", name, "kernel"), f"{torch_name}.weight", converts[name]),
-            weights.Entry(("params", name, "bias"), f"{torch_name}.bias", weights.as_is),
-        )
-    ]
+def _entries() -> Iterator[weights.Entry]:
+    converts = {"fc6": _flat_from_torch, "fc7": lambda array: array.T}
+    for name, torch_name in _TORCH_NAMES.items():
+        convert = converts.get(name, weights.kernel_from_torch)
+        yield weights.Entry(("params", name, "kernel"), f"{torch_name}.weight", convert)
+        yield weights.Entry(("params", name, "bias"), f"{torch_name}.bias")
 
 
 def _flat_from_torch(array: np.ndarray) -> np.ndarray:

@@ -6,8 +6,6 @@ pictures in RGB from 0 to 255, less the average image. Pictures are brought to 2
 their shape, as MatConvNet's examples and the published code of the field do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +18,8 @@ from PIL import Image
 
 from jxhash.errors import UserError
 from jxhash.networks import matconvnet, weights
-from jxhash.networks.encoder import Encoder
-from jxhash.networks.pictures import Picture, open_rgb
+from jxhash.networks.picture_encoder import Encoder
+from jxhash.networks.picture_files import Picture, open_rgb
 
 PICTURE_SIZE = 224
 FEATURE_SIZE = 4096
@@ -54,11 +52,7 @@ _NORMALISATION = (5, 2.0, 1e-4, 0.75)
 def local_response_norm(x: jax.Array) -> jax.Array:
     """Divides each channel by (2 + 1e-4 s)^0.75, s the sum of squares of it and two on each side.
 
-    Args:
-      x: float [n, height, width, channels].
-
-    Returns:
-      An array like `x`.
+    Takes and returns float [n, height, width, channels].
     """
     size, offset, factor, exponent = _NORMALISATION
     channels, reach = x.shape[-1], size // 2
@@ -67,25 +61,12 @@ def local_response_norm(x: jax.Array) -> jax.Array:
     return x * (offset + factor * total) ** -exponent
 
 
-def _pool(x: jax.Array) -> jax.Array:
-    """The maximum of 3 x 3 windows two pixels apart; the last may reach beyond the border."""
-    padding = [(0, (size - 3) % 2) for size in x.shape[1:3]]
-    return nn.max_pool(x, (3, 3), (2, 2), padding)
-
-
 class CNNF(nn.Module):
     """CNN-F without its classifier."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns the features after the ReLU of the seventh layer.
-
-        Args:
-          x: float [n, 224, 224, 3], pixels less the average image.
-
-        Returns:
-          float [n, 4096], not negative.
-        """
+        """Maps float [n, 224, 224, 3], less the average image, to float [n, 4096] after a ReLU."""
         for name, (channels, size, stride, padding) in _CONVOLUTIONS.items():
             if name == "fc6":
                 x = x.reshape(len(x), -1)
@@ -95,21 +76,18 @@ class CNNF(nn.Module):
             layer = nn.Conv(channels, (size, size), stride, padding, precision="highest", name=name)
             x = nn.relu(layer(x))
             x = local_response_norm(x) if name in _NORMALISED else x
-            x = _pool(x) if name in _POOLED else x
+            if name in _POOLED:
+                # The last window may reach beyond the border.
+                beyond = [(0, (length - 3) % 2) for length in x.shape[1:3]]
+                x = nn.max_pool(x, (3, 3), (2, 2), beyond)
         return x
 
 
 def fit(picture: Picture) -> np.ndarray:
-    """Brings a picture to 224 x 224 pixels, bicubically and whatever its shape.
-
-    Args:
-      picture: see `pictures.open_rgb`.
-
-    Returns:
-      uint8 [224, 224, 3].
+    """Brings a picture to uint8 [224, 224, 3], bicubically and whatever its shape.
 
     Raises:
-      ValueError: it is no picture.
+      ValueError: as `picture_files.open_rgb`.
     """
     size = (PICTURE_SIZE, PICTURE_SIZE)
     return np.asarray(open_rgb(picture).resize(size, Image.Resampling.BICUBIC))
@@ -118,30 +96,24 @@ def fit(picture: Picture) -> np.ndarray:
 def to_variables(network: matconvnet.Network, source: str | Path) -> dict[str, Any]:
     """Arranges the layers of MatConvNet's file as the variables of `CNNF`, and the average image.
 
-    Args:
-      network: as `matconvnet.read` returns it.
-      source: what an error message calls the file.
-
     Returns:
       {"params": ..., "average_image": float32 [1, 224, 224, 3]}.
 
     Raises:
-      UserError: the layers are not those of CNN-F.
+      UserError: the layers are not those of CNN-F; `source` is what the message names.
     """
     layers = [layer for layer in network.layers if layer["type"] != "dropout"]
-    _require_kinds(layers, source)
+    _require_cnn_f(layers, source)
     weighted = [layer for layer in layers if layer["type"] == "conv"]
-    tensors = {}
-    for (name, expected), layer in zip(_CONVOLUTIONS.items(), weighted, strict=False):
-        _require_numbers(layer, {"stride": (expected.stride,), "pad": (expected.padding,)}, source)
+    tensors: dict[str, np.ndarray] = {}
+    for name, layer in zip(_CONVOLUTIONS, weighted, strict=False):
         kernel, bias = layer.get("weights", (np.zeros(0), np.zeros(0)))
         tensors |= {f"{name} filters": kernel, f"{name} biases": bias}
-    shapes = jax.eval_shape(CNNF().init, jax.random.key(0), np.zeros((1, 224, 224, 3), np.float32))
-    variables = weights.arrange(shapes, _entries(), tensors, source)
-    average = network.average_image
-    if average.shape not in ((3,), (PICTURE_SIZE, PICTURE_SIZE, 3)):
-        raise UserError(f"{source}: an average image of shape {average.shape} does not fit")
     shape = (1, PICTURE_SIZE, PICTURE_SIZE, 3)
+    variables = weights.arrange(CNNF(), shape, _entries(), tensors, source)
+    average = network.average_image
+    if average.shape not in ((3,), shape[1:]):
+        raise UserError(f"{source}: an average image of shape {average.shape} does not fit")
     return {**variables, "average_image": np.array(np.broadcast_to(average, shape))}
 
 
@@ -153,7 +125,7 @@ def encoder(path: Path) -> Encoder:
     """
     variables = to_variables(matconvnet.read(path), path)
 
-    def apply(variables: Any, pixels: jax.Array) -> jax.Array:
+    def apply(variables: Any, pixels: jax.Array) -> Any:
         pictures = pixels.astype(jnp.float32) - variables["average_image"]
         return CNNF().apply({"params": variables["params"]}, pictures)
 
@@ -163,47 +135,40 @@ def encoder(path: Path) -> Encoder:
     )
 
 
-def _kinds() -> Iterator[str]:
-    for name in _CONVOLUTIONS:
-        yield from ("conv", "relu")
+def _layers() -> Iterator[tuple[str, dict[str, tuple[float, ...]]]]:
+    """The type of each layer, and its numbers."""
+    for name, layer in _CONVOLUTIONS.items():
+        yield "conv", {"stride": (layer.stride,), "pad": (layer.padding,)}
+        yield "relu", {}
         if name in _NORMALISED:
-            yield "normalize"
+            yield "normalize", {"param": _NORMALISATION}
         if name in _POOLED:
-            yield "pool"
+            yield "pool", {"pool": (3,), "stride": (2,)}
 
 
-def _require_kinds(layers: Sequence[Mapping[str, Any]], source: str | Path) -> None:
-    expected = list(_kinds())
+def _require_cnn_f(layers: Sequence[Mapping[str, Any]], source: str | Path) -> None:
+    kinds = [kind for kind, _ in _layers()]
     found = ["normalize" if layer["type"] == "lrn" else layer["type"] for layer in layers]
-    if found[: len(expected)] != expected:
+    if found[: len(kinds)] != kinds:
         raise UserError(
             f"{source} is not CNN-F: its layers are {', '.join(found) or 'none'}, not "
-            f"{', '.join(expected)}"
+            f"{', '.join(kinds)}"
         )
-    for layer, kind in zip(layers, expected, strict=False):
-        if kind == "normalize":
-            _require_numbers(layer, {"param": _NORMALISATION}, source)
-        if kind == "pool":
-            _require_numbers(layer, {"pool": (3,), "stride": (2,)}, source)
-
-
-def _require_numbers(
-    layer: Mapping[str, Any], expected: Mapping[str, tuple[float, ...]], source: str | Path
-) -> None:
-    for name, numbers in expected.items():
-        found = np.atleast_1d(np.asarray(layer.get(name, numbers)))
-        if found.size % len(numbers) or not np.allclose(found.reshape(-1, len(numbers)), numbers):
-            raise UserError(
-                f"{source} is not CNN-F: layer {layer.get('name', layer['type'])!r} has {name} "
-                f"{found.tolist()}, not {list(numbers)}"
-            )
+    for layer, (_, expected) in zip(layers, _layers(), strict=False):
+        for name, numbers in expected.items():
+            has = np.atleast_1d(np.asarray(layer.get(name, numbers)))
+            if has.size % len(numbers) or not np.allclose(has.reshape(-1, len(numbers)), numbers):
+                raise UserError(
+                    f"{source} is not CNN-F: layer {layer.get('name', layer['type'])!r} has {name} "
+                    f"{has.tolist()}, not {list(numbers)}"
+                )
 
 
 def _entries() -> Iterator[weights.Entry]:
     for name in _CONVOLUTIONS:
         convert = _flat if name == "fc6" else weights.as_is
         yield weights.Entry(("params", name, "kernel"), f"{name} filters", convert)
-        yield weights.Entry(("params", name, "bias"), f"{name} biases", weights.as_is)
+        yield weights.Entry(("params", name, "bias"), f"{name} biases")
 
 
 def _flat(array: np.ndarray) -> np.ndarray:

@@ -7,8 +7,6 @@ variable `net`. See `vl_simplenn_tidy` of MatConvNet.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,14 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jxhash.errors import UserError
-from jxhash.formats import mat_check
+from jxhash.formats import mat
 
-# Compressed files may unpack to a thousand times their size.
-MAX_BYTES = 2**31
-
-_HEADER, _TAG, _COMPRESSED = 128, 8, 15
-_CHUNK = 2**20
-_HDF5_VERSION = 2
 _VARIABLES = ("layers", "normalization", "meta", "net")
 
 
@@ -44,26 +36,9 @@ def read(path: Path) -> Network:
     """Reads a file.
 
     Raises:
-      UserError: there is no such file, it is damaged or of MATLAB 7.3, unpacks to more than
-        `MAX_BYTES`, or holds something else.
+      UserError: as `formats.mat.structures`, or the file holds something else.
     """
-    import scipy.io
-    from scipy.io.matlab import matfile_version
-
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    _require_modest(path)
-    try:
-        if matfile_version(path)[0] == _HDF5_VERSION:
-            raise UserError(f"{path} is a MATLAB 7.3 file; save it again with -v7")
-        with open(path, "rb") as file:
-            mat_check.check(file, _VARIABLES)
-            found = scipy.io.loadmat(file, simplify_cells=True, variable_names=_VARIABLES)
-    except UserError:
-        raise
-    # Cut and changed files raise whatever the place of the damage leads to.
-    except Exception as error:
-        raise UserError(f"{path} cannot be read as a MATLAB file: {error}") from error
+    found = mat.structures(path, _VARIABLES)
     try:
         return _network(found)
     # What stands in another place, or is of another kind, fails in as many ways.
@@ -88,32 +63,3 @@ def _layer(layer: Mapping[str, Any]) -> dict[str, Any]:
     if "weights" in found:
         found["weights"] = [np.asarray(array, np.float32) for array in found["weights"]]
     return found
-
-
-def _require_modest(path: Path) -> None:
-    """Walks over the top-level elements of the file without keeping what it unpacks."""
-    total, whole = 0, path.stat().st_size
-    with open(path, "rb") as file:
-        header = file.read(_HEADER)
-        order = "<" if header[126:128] == b"IM" else ">"
-        while len(tag := file.read(_TAG)) == _TAG:
-            kind, size = struct.unpack(f"{order}II", tag)
-            if kind != _COMPRESSED:
-                total += size
-                file.seek(size, 1)
-            else:
-                total += _unpacked(file.read(min(size, whole)), MAX_BYTES - total)
-            if total > MAX_BYTES:
-                raise UserError(f"{path} unpacks to more than {MAX_BYTES} bytes and is not read")
-
-
-def _unpacked(content: bytes, enough: int) -> int:
-    """The size of zlib-compressed bytes once unpacked, counted until it exceeds `enough`."""
-    stream, total = zlib.decompressobj(), 0
-    try:
-        while content and total <= enough:
-            total += len(stream.decompress(content, _CHUNK))
-            content = stream.unconsumed_tail
-    except zlib.error:
-        pass  # the reader names the damage
-    return total

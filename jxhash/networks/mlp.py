@@ -7,18 +7,20 @@ import jax
 import jax.numpy as jnp
 
 
-def drop_rows(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
+def drop(x: jax.Array, row_keys: jax.Array | None, rate: float) -> jax.Array:
     """Dropout with a key for each row, so that a row's mask does not depend on its neighbours.
 
     Args:
-      x: [n, width] activations.
-      keys: [n] typed keys.
+      x: [n, ...] activations.
+      row_keys: [n] typed keys; without keys nothing is dropped.
       rate: the share of entries set to zero, in [0, 1); the others are divided by 1 - rate.
 
     Returns:
       An array like `x`.
     """
-    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    if row_keys is None or rate == 0:
+        return x
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(row_keys)
     return jnp.where(keep, x / (1 - rate), 0)
 
 
@@ -27,11 +29,6 @@ def part_keys(row_keys: jax.Array | None, part: int) -> jax.Array | None:
     if row_keys is None:
         return None
     return jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys, part)
-
-
-def drop(x: jax.Array, row_keys: jax.Array | None, rate: float) -> jax.Array:
-    """Dropout while keys are given, see `drop_rows`."""
-    return x if row_keys is None or rate == 0 else drop_rows(x, row_keys, rate)
 
 
 class HashMLP(nn.Module):

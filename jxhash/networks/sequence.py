@@ -5,6 +5,7 @@ among regions. What stands there changes no output.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,11 +17,6 @@ from jxhash.networks.mlp import HashMLP, drop, part_keys
 def is_word(tokens: jax.Array) -> jax.Array:
     """Marks the words among token numbers [n, T]: boolean [n, T]."""
     return tokens > 0
-
-
-def is_region(regions: jax.Array) -> jax.Array:
-    """Marks the regions among rows [n, T, width], of which padding is all zeros: boolean [n, T]."""
-    return jnp.any(regions != 0, axis=-1)
 
 
 def masked_mean(steps: jax.Array, where: jax.Array) -> jax.Array:
@@ -48,7 +44,7 @@ def _windows(steps: jax.Array, size: int) -> jax.Array:
     return jnp.concatenate([padded[:, n : n + length] for n in range(size)], axis=2)
 
 
-def _lstm(width: int) -> nn.RNN:
+def _lstm(width: int) -> Any:
     """A long short-term memory layer; its outputs at padding mean nothing."""
     return nn.RNN(nn.OptimizedLSTMCell(width))
 
@@ -80,12 +76,7 @@ class WordLSTM(nn.Module):
 
 
 class SentenceHashLSTM(nn.Module):
-    """An LSTM layer over words with a linear hash layer at every step.
-
-    Attributes:
-      bits: width K of the hash layer.
-      vocabulary_size, embedding, width, dropout: see `WordLSTM`.
-    """
+    """A `WordLSTM` with a linear hash layer of `bits` outputs at every step."""
 
     bits: int
     vocabulary_size: int
@@ -105,11 +96,8 @@ class FusionLSTM(nn.Module):
 
     Attributes:
       bits: width K of both layers and of the mapped picture.
-      vocabulary_size: number of words.
-      embedding: numbers a word is turned into.
-      image_hidden: widths of the hidden layers that map the picture.
-      image_dropout: the rate after each of these.
-      text_dropout: the rate of embedded words and of the first layer's outputs.
+      image_hidden, image_dropout: of the layers that map the picture, see `HashMLP`.
+      vocabulary_size, embedding, text_dropout: of the first layer, see `WordLSTM`.
     """
 
     bits: int
@@ -128,7 +116,8 @@ class FusionLSTM(nn.Module):
         picture = layers(image, part_keys(row_keys, 0))
         layer = WordLSTM(self.vocabulary_size, self.embedding, self.bits, self.text_dropout)
         words = layer(tokens, part_keys(row_keys, 1))
-        return _lstm(self.bits)(picture[:, None, :] + words)
+        outputs: jax.Array = _lstm(self.bits)(picture[:, None, :] + words)
+        return outputs
 
 
 class RegionHashLSTM(nn.Module):
@@ -149,8 +138,8 @@ class RegionHashLSTM(nn.Module):
     @nn.compact
     def __call__(self, regions: jax.Array, row_keys: jax.Array | None = None) -> jax.Array:
         """Maps [n, T, width] of any float dtype to float32 [n, bits]."""
-        regions, where = regions.astype(jnp.float32), is_region(regions)
-        both = nn.Bidirectional(_lstm(self.width), _lstm(self.width))
+        regions, where = regions.astype(jnp.float32), jnp.any(regions != 0, axis=-1)
+        both: Any = nn.Bidirectional(_lstm(self.width), _lstm(self.width))
         steps = both(regions, seq_lengths=jnp.sum(where, axis=1))
         mean = nn.relu(masked_mean(steps, where))
         mean = drop(mean, part_keys(row_keys, 0), self.dropout)
@@ -162,8 +151,7 @@ class SentenceHashConvolutions(nn.Module):
 
     Attributes:
       bits: width K of the last dense layer.
-      vocabulary_size: number of words V; tokens go from 1 to V, 0 is padding.
-      embedding: numbers a word is turned into, linearly.
+      vocabulary_size, embedding: see `WordLSTM`.
       crops: for each crop its first step and its number of steps.
       kernels: the numbers of words that the convolutions see at once.
       filters: outputs of each convolution, of which the maximum over the crop's words is taken.

@@ -1,16 +1,20 @@
 """Tensors from the weights files of other libraries, arranged as the variables of a Flax module."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jxhash.errors import UserError
-from jxhash.formats import pth
+
+
+def as_is(array: np.ndarray) -> np.ndarray:
+    """For tensors whose axes stand as they should."""
+    return array
 
 
 class Entry(NamedTuple):
@@ -24,12 +28,7 @@ class Entry(NamedTuple):
 
     place: tuple[str, ...]
     tensor: str
-    convert: Callable[[np.ndarray], np.ndarray]
-
-
-def as_is(array: np.ndarray) -> np.ndarray:
-    """For tensors whose axes stand as they should."""
-    return array
+    convert: Callable[[np.ndarray], np.ndarray] = as_is
 
 
 def kernel_from_torch(array: np.ndarray) -> np.ndarray:
@@ -37,84 +36,44 @@ def kernel_from_torch(array: np.ndarray) -> np.ndarray:
     return array.transpose(2, 3, 1, 0)
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
-    """Reads the tensors of a `.pth`, `.pt` or `.safetensors` file; nothing is unpickled.
-
-    Args:
-      path: a `state_dict` as torch saves it, in a dictionary `state_dict` or by itself.
-
-    Raises:
-      UserError: there is no such file, it is damaged or holds other things, or safetensors is not
-        installed.
-    """
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    try:
-        found = pth.read(path)
-    except pth.PthError as error:
-        raise UserError(str(error)) from error
-    return found["state_dict"] if isinstance(found.get("state_dict"), dict) else found
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise UserError(
-            f"reading {path} takes safetensors: pip install 'jxhash[pretrained]'"
-        ) from error
-    try:
-        return load_file(path)
-    # numpy lacks some of the format's types.
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read as safetensors: {error}") from error
-
-
 def arrange(
-    shapes: Mapping[str, Any],
+    module: nn.Module,
+    pictures: tuple[int, ...],
     entries: Iterable[Entry],
     tensors: Mapping[str, np.ndarray],
     source: str | Path,
 ) -> dict[str, Any]:
-    """Arranges tensors as variables.
+    """Arranges tensors as the variables of a module, in float32.
 
     Args:
-      shapes: what `jax.eval_shape` says of a module's `init`.
+      module: the network.
+      pictures: the shape of some pictures that it takes.
       entries: one for each variable.
       tensors: names to arrays.
       source: what an error message calls the file.
 
-    Returns:
-      Variables of these shapes, in float32.
-
     Raises:
       UserError: a tensor is missing or has another shape.
     """
-    found = {entry.place: _fitted(shapes, entry, tensors, source) for entry in entries}
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: found[tuple(step.key for step in path)], dict(shapes)
-    )
+    shapes = jax.eval_shape(module.init, jax.random.key(0), np.zeros(pictures, np.float32))
+    shape_of = {place: one.shape for place, one in flatten_dict(shapes).items()}
+    found = {one.place: _fitted(one, shape_of[one.place], tensors, source) for one in entries}
+    variables: dict[str, Any] = unflatten_dict(found)
+    return variables
 
 
 def _fitted(
-    shapes: Mapping[str, Any], entry: Entry, tensors: Mapping[str, np.ndarray], source: str | Path
+    entry: Entry, shape: tuple[int, ...], tensors: Mapping[str, np.ndarray], source: str | Path
 ) -> np.ndarray:
     if entry.tensor not in tensors:
         raise UserError(f"{source}: tensor {entry.tensor!r} is missing")
-    expected: Any = shapes
-    for name in entry.place:
-        expected = expected[name]
     tensor = np.asarray(tensors[entry.tensor])
     try:
         array = entry.convert(tensor)
-        if np.squeeze(array).shape != tuple(size for size in expected.shape if size != 1):
+        if np.squeeze(array).shape != tuple(size for size in shape if size != 1):
             raise ValueError
     except ValueError:
         raise UserError(
-            f"{source}: tensor {entry.tensor!r} of shape {tensor.shape} does not fit "
-            f"{expected.shape}"
+            f"{source}: tensor {entry.tensor!r} of shape {tensor.shape} does not fit {shape}"
         ) from None
-    return np.ascontiguousarray(array.reshape(expected.shape), np.float32)
+    return np.ascontiguousarray(array.reshape(shape), np.float32)

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jxhash import parallel
-from jxhash.arrays import Rows
+from jxhash import parallel, processes
+from jxhash.errors import UserError
+from jxhash.rows import RowArray, Rows
 
-Sources = Mapping[str, Mapping[str, np.ndarray | Rows]]
+Sources = Mapping[str, Mapping[str, RowArray]]
 Names = frozenset[str] | None  # of the arrays that a call reads; None for all
 
 PAIRS = "pairs"
@@ -24,9 +25,9 @@ PAIRS = "pairs"
 STREAMED_BYTES = 2**26
 
 
-def num_rows(arrays: Mapping[str, np.ndarray]) -> int:
+def num_rows(arrays: Mapping[str, RowArray]) -> int:
     """The number of rows that the arrays of a source have in common."""
-    return len(next(iter(arrays.values())))
+    return len(jax.tree.leaves(arrays)[0])
 
 
 def num_steps(rows: int, batch_size: int) -> int:
@@ -45,7 +46,7 @@ def epoch_plan(
     Args:
       training: the training arrays of each source.
       batch_size: rows a step over all devices; made a multiple of the devices by padding.
-      sampling: "shuffled", "fresh" or "in_order" (see `methods.base.Update`).
+      sampling: "shuffled", "fresh" or "in_order" (see `methods.contract.Update`).
       seed: the numbers that name this epoch.
 
     Returns:
@@ -84,7 +85,7 @@ def _over_devices(drawn: np.ndarray, rows: int) -> np.ndarray:
     devices = jax.device_count()
     missing = -batch % devices
     drawn = np.pad(drawn, ((0, 0), (0, missing)), constant_values=rows)
-    return parallel.own_share(drawn.reshape(steps, devices, -1).astype(np.int32), axis=1)
+    return processes.own_share(drawn.reshape(steps, devices, -1).astype(np.int32), axis=1)
 
 
 def all_rows_plan(training: Sources) -> dict[str, np.ndarray]:
@@ -98,7 +99,7 @@ def all_rows_plan(training: Sources) -> dict[str, np.ndarray]:
 def labels_of(training: Sources) -> dict[str, dict[str, np.ndarray]]:
     """The part of the training arrays that every step may see whole: the labels."""
     return {
-        source: {name: array for name, array in arrays.items() if name == "labels"}
+        source: {name: np.asarray(array) for name, array in arrays.items() if name == "labels"}
         for source, arrays in training.items()
     }
 
@@ -114,14 +115,30 @@ class Resident:
 
     def arrays(self, plan: Mapping[str, np.ndarray], first: int, names: Names = None) -> Any:
         """What a call that starts at step `first` is given: the same arrays each time."""
-        del plan, first, names
-        return self._arrays
+        del plan, first
+        return {
+            source: {n: array for n, array in arrays.items() if names is None or n in names}
+            for source, arrays in self._arrays.items()
+        }
 
     @staticmethod
-    def read(arrays: Mapping[str, jax.Array], index: jax.Array, offset: jax.Array) -> dict:
+    def read(arrays: Mapping[str, jax.Array], index: jax.Array, offset: Any) -> dict[str, Any]:
         """The rows of one step, within the call; padding reads the last row, to be masked."""
         del offset
-        return {name: jnp.take(array, index, axis=0, mode="clip") for name, array in arrays.items()}
+        return {
+            name: jax.tree.map(lambda x: jnp.take(x, index, axis=0, mode="clip"), array)
+            for name, array in arrays.items()
+        }
+
+    def whole(self, names: frozenset[str]) -> dict[str, jax.Array]:
+        """Named arrays of all pairs.
+
+        Raises:
+          ValueError: the pairs have no such array.
+        """
+        if missing := names - self._arrays[PAIRS].keys():
+            raise ValueError(f"an update samples from {sorted(missing)}, which the pairs lack")
+        return {name: self._arrays[PAIRS][name] for name in names}
 
 
 class Streamed:
@@ -155,20 +172,32 @@ class Streamed:
         return jax.tree.map(lambda *rows: np.stack(rows), *block)
 
     def _read_step(self, plan: Mapping[str, np.ndarray], step: int, names: Names) -> Any:
-        return {
-            source: {
-                name: array[np.minimum(plan[source][step], len(array) - 1)]
-                for name, array in arrays.items()
-                if names is None or name in names
-            }
-            for source, arrays in self._training.items()
-        }
+        found = {}
+        for source, arrays in self._training.items():
+            read = {n: array for n, array in arrays.items() if names is None or n in names}
+            index = plan[source][step]
+            found[source] = jax.tree.map(lambda x: x[np.minimum(index, len(x) - 1)], read)  # noqa: B023
+        return found
+
+    def whole(self, names: frozenset[str]) -> dict[str, jax.Array]:
+        """Refuses: what is streamed is never whole on a device.
+
+        Raises:
+          UserError: any array is named.
+        """
+        if names:
+            raise UserError(
+                f"the method samples from {', '.join(sorted(names))} of all training rows, which "
+                "must fit on every device; raise the config key 'resident_gigabytes', and use one "
+                "process"
+            )
+        return {}
 
     @staticmethod
-    def read(arrays: Mapping[str, jax.Array], index: jax.Array, offset: jax.Array) -> dict:
+    def read(arrays: Mapping[str, jax.Array], index: jax.Array, offset: Any) -> dict[str, Any]:
         """The rows of one step, within the call."""
         del index
-        return {name: array[offset] for name, array in arrays.items()}
+        return {name: jax.tree.map(lambda x: x[offset], a) for name, a in arrays.items()}
 
 
 def with_index(arrays: Mapping[str, Any], index: Any, rows: int) -> dict[str, Any]:
@@ -178,10 +207,7 @@ def with_index(arrays: Mapping[str, Any], index: Any, rows: int) -> dict[str, An
 
 def in_memory(training: Sources) -> dict[str, dict[str, np.ndarray]]:
     """The same arrays, those that are read by rows read whole."""
-    return {
-        source: {name: np.asarray(array) for name, array in arrays.items()}
-        for source, arrays in training.items()
-    }
+    return {source: jax.tree.map(np.asarray, dict(arrays)) for source, arrays in training.items()}
 
 
 def place(training: Sources, resident_bytes: float, batch_size: int) -> Resident | Streamed:
@@ -191,7 +217,7 @@ def place(training: Sources, resident_bytes: float, batch_size: int) -> Resident
     What only stands for an array, such as encoded pictures, is streamed a step a call: such a step
     takes long, and XLA's convolutions on CPU are ten times slower inside the loop of a longer call.
     """
-    every = [array for arrays in training.values() for array in arrays.values()]
+    every = jax.tree.leaves(dict(training))
     if not all(isinstance(array, np.ndarray | Rows) for array in every):
         return Streamed(training, steps_per_call=1)
     if jax.process_count() == 1 and sum(array.nbytes for array in every) <= resident_bytes:

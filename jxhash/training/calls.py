@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from jxhash import parallel
-from jxhash.methods.base import Batch, HashState, Metrics, Update
+from jxhash.methods.contract import Batch, HashState, Metrics, Update
 from jxhash.training import divergence
 from jxhash.training.batches import Resident, Streamed, with_index
 
 
 def minibatch_call(
     updates: tuple[Update, ...], rows: Mapping[str, int], placement: Resident | Streamed
-) -> Callable:
+) -> Callable[..., Any]:
     """Compiles many minibatch steps of updates that share their batches into one call.
 
     Args:
@@ -23,24 +23,32 @@ def minibatch_call(
       placement: says how a step reads its rows.
 
     Returns:
-      (state, plan, first, end, arrays, corpus) -> (state, history): takes the steps from `first`
-      to before `end` of the plan. The history has (sum, count) of every metric at these steps,
-      and zeros at all others; beside the metrics of the updates it has `divergence.GRADIENTS`.
+      (state, constants, plan, first, end, arrays, corpus) -> (state, history): takes the steps
+      from `first` to before `end` of the plan. State and constants are apart, since the memory of
+      the state is reused. The history has (sum, count) of every metric at these steps, and zeros
+      at all others; beside the metrics of the updates it has `divergence.GRADIENTS`.
     """
 
     def call(
-        state: HashState, plan: Any, first: jax.Array, end: jax.Array, arrays: Any, corpus: Any
+        state: HashState,
+        constants: dict[str, Any],
+        plan: Any,
+        first: jax.Array,
+        end: jax.Array,
+        arrays: Any,
+        corpus: Any,
     ) -> tuple[HashState, Any]:
         def one_step(number: jax.Array, state: HashState) -> tuple[HashState, Metrics]:
             batch_rows = {}
             for source, index in plan.items():
                 values = placement.read(arrays[source], index[number], number - first)
                 batch_rows[source] = with_index(values, index[number], rows[source])
-            state, metrics = _run(updates, state, Batch(batch_rows, corpus))
+            whole = state.replace(constants=constants)
+            state, metrics = _run(updates, whole, Batch(batch_rows, corpus))
             metrics[divergence.GRADIENTS] = divergence.gradients_metric(state)
             return state.replace(step=state.step + 1), metrics
 
-        def body(number: jax.Array, carry: tuple) -> tuple:
+        def body(number: jax.Array, carry: tuple[HashState, Any]) -> tuple[HashState, Any]:
             state, metrics = one_step(number, carry[0])
             return state, jax.tree.map(lambda all, one: all.at[number].set(one), carry[1], metrics)
 
@@ -54,11 +62,11 @@ def minibatch_call(
             state, history = jax.lax.fori_loop(first, end, body, (state, history))
         return state, parallel.total(history)
 
-    in_axes = (None, 1, None, None, placement.arrays_axis, None)
+    in_axes = (None, None, 1, None, None, placement.arrays_axis, None)
     return parallel.pmapped(call, in_axes=in_axes, donate=(0,))
 
 
-def full_call(update: Update, rows: Mapping[str, int]) -> Callable:
+def full_call(update: Update, rows: Mapping[str, int]) -> Callable[..., Any]:
     """Compiles an update over all training rows into one call.
 
     Args:
@@ -66,26 +74,32 @@ def full_call(update: Update, rows: Mapping[str, int]) -> Callable:
       rows: the number of training rows of each source.
 
     Returns:
-      (state, plan, corpus) -> (state, metrics).
+      (state, constants, plan, corpus) -> (state, metrics).
     """
 
-    def call(state: HashState, plan: Any, corpus: Any) -> tuple[HashState, Metrics]:
+    def call(
+        state: HashState, constants: dict[str, Any], plan: Any, corpus: Any
+    ) -> tuple[HashState, Metrics]:
         batch_rows = {
             source: with_index(Resident.read(corpus[source], index, 0), index, rows[source])
             for source, index in plan.items()
         }
-        state, metrics = _run((update,), state, Batch(batch_rows, corpus))
+        whole = state.replace(constants=constants)
+        state, metrics = _run((update,), whole, Batch(batch_rows, corpus))
         return state, parallel.total(metrics)
 
-    return parallel.pmapped(call, in_axes=(None, 0, None), donate=(0,))
+    return parallel.pmapped(call, in_axes=(None, None, 0, None), donate=(0,))
 
 
 def _run(updates: tuple[Update, ...], state: HashState, batch: Batch) -> tuple[HashState, Metrics]:
-    """The updates one after another; their metrics are those of this device's rows."""
-    metrics = {}
+    """The updates one after another on a batch; their metrics are those of this device's rows."""
+    metrics: Metrics = {}
     for update in updates:
-        state, own = update.step(state, batch)
+        for repeat in range(update.repeats):
+            state, own, passed = update.step(state, batch._replace(repeat=repeat))
+        batch = batch._replace(passed={**batch.passed, **passed})
         # Beside others, an update's metrics carry its name.
         prefix = f"{update.name} " if len(updates) > 1 else ""
         metrics |= {f"{prefix}{name}": values for name, values in own.items()}
-    return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), metrics)
+    metrics = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), metrics)
+    return state.replace(constants={}), metrics

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import functools
 import json
 import logging
 import os
@@ -19,17 +18,24 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
-from jxhash.atomic_files import MENDS, unwritable
+from jxhash.atomic_files import FIXES, unwritable
 from jxhash.errors import UserError
-from jxhash.methods.base import HashState
+from jxhash.methods.contract import HashState
+from jxhash.training.sidecars import Sidecars
 
 _KEPT = 2
+_SIDECARS = "checkpoint_arrays"
+_RECORDED = ("place", "contents", "sidecars")
 
 _ASIDE = "damaged-"
 _NUMBERED = re.compile(rf"(?:{_ASIDE})?(\d+)")
 
-# Of a read that fails for what the process may or has, and not for what lies on the disk.
+# Errors of a read that are no damage: permissions, open files, memory.
 _NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+# What encoding and evaluating a state needs of it.
+_EVALUATED = ("params", "model_state", "buffers", "codes")
 
 
 class _DamagedError(Exception):
@@ -40,31 +46,33 @@ class Checkpoints:
     """The checkpoints of one run, in one folder, the newest two of them; for the first process.
 
     A checkpoint is the state and a small JSON record: the place in the training, the shapes of the
-    state, and checksums of all. Saving copies the state to the host and writes it in the
+    state, and checksums of all. Constants, and the best state so far, are in files of their own,
+    to which the record refers. Saving copies the state to the host and writes it in the
     background; a save that was cut off leaves no trace that a later run would take for a
     checkpoint. A number is never used twice, so nothing is ever written over.
     """
 
     def __init__(self, folder: pathlib.Path, seconds_between: float) -> None:
-        """Opens or makes the folder; `seconds_between` is what `due` goes by.
+        """Opens or creates the folder; `due` compares with `seconds_between`.
 
         Raises:
           UserError: the folder cannot be written.
         """
         self._folder = folder.absolute()
         self._seconds_between = seconds_between
-        # The clock on the wall may be set back or forth; this one only goes on.
+        # Monotonic: the wall clock may be set.
         self._saved_at = time.monotonic()
-        _hush_echoes()
+        self._sidecars = Sidecars(self._folder.with_name(_SIDECARS), _KEPT)
+        self._constants: tuple[dict[str, Any], str] | None = None
         with self._writing():
             self._manager = self._open()
             self._newest = max(_numbers_in(self._folder), default=0)
 
     def _open(self) -> ocp.CheckpointManager:
         self._folder.mkdir(parents=True, exist_ok=True)
-        # The others do not take part, nor wait.
+        # Other processes neither take part nor wait.
         of_first = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
-        # What stands in a checkpoint is read, and judged, by `restore` alone.
+        # `restore` alone reads and verifies checkpoints.
         options = ocp.CheckpointManagerOptions(
             max_to_keep=_KEPT,
             create=False,
@@ -72,7 +80,7 @@ class Checkpoints:
             lightweight_initialize=True,
             multiprocessing_options=of_first,
         )
-        # Compressing weights takes cores from the training and saves a tenth of the disk.
+        # Compression takes cores from the training and saves a tenth of the disk.
         state_handler = ocp.PyTreeCheckpointHandler(
             use_compression=False, multiprocessing_options=of_first
         )
@@ -95,28 +103,55 @@ class Checkpoints:
         Raises:
           UserError: this save, or the one before, cannot be written; older ones are kept.
         """
+        with self._writing():
+            sidecars = self._sidecars_of(state, place)
         state = _to_host(state)
-        record = _record(state, place)
+        record = _record(state, place, sidecars)
         arguments = ocp.args.Composite(
             state=ocp.args.PyTreeSave(state), place=ocp.args.JsonSave(record)
         )
         self._newest += 1
         with self._writing():
             self._manager.save(self._newest, args=arguments)
+            self._sidecars.refer(sidecars.values())
         self._saved_at = time.monotonic()
 
+    def save_best(self, state: HashState) -> str:
+        """Writes what evaluation needs of a state; returns its name, for "best" in a place.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        parts = {name: getattr(state, name) for name in _EVALUATED}
+        with self._writing():
+            return self._sidecars.save(parts)
+
+    def read_best(self, name: str, state: HashState) -> HashState:
+        """A state whose evaluated parts are those that were saved under a name."""
+        found = self._sidecars.read(name)
+        return state.replace(**{part: found.get(part, {}) for part in _EVALUATED})
+
+    def _sidecars_of(self, state: HashState, place: Mapping[str, Any]) -> dict[str, str]:
+        """What a checkpoint refers to: constants, which are written once, and the best state."""
+        found = {"best": place["best"]} if place.get("best") else {}
+        if not state.constants:
+            return found
+        if self._constants is None or self._constants[0] is not state.constants:
+            self._constants = state.constants, self._sidecars.save(state.constants)
+        return found | {"constants": self._constants[1]}
+
     def restore(self, like: HashState) -> tuple[HashState, dict[str, Any]] | None:
-        """Reads the newest whole checkpoint; moves newer ones, which are damaged, aside.
+        """Reads the newest intact checkpoint; moves damaged newer ones aside.
 
         Args:
           like: the shapes and types to expect, as `jax.eval_shape` gives them.
 
         Returns:
-          The state, on the host, and the record of the place; None where nothing whole was saved.
+          The state, on the host, and its place; None if there is no intact checkpoint.
 
         Raises:
-          UserError: the newest whole checkpoint is of another training, or it cannot be read for
-            a reason that lies outside of it; nothing was moved then.
+          UserError: the newest intact checkpoint is of another training, or cannot be read for a
+            reason other than damage; nothing is moved then.
         """
         damaged: dict[int, str] = {}
         for number in sorted(self._manager.all_steps(), reverse=True):
@@ -134,8 +169,8 @@ class Checkpoints:
         template = _host_template(like)
         with self._reading(number):
             record = self._restored(number, place=ocp.args.JsonRestore())
-            place, contents = record["place"], record["contents"]
-            if record["checksums"]["record"] != _checksum_of_json(place, contents):
+            place, contents, sidecars = (record[name] for name in _RECORDED)
+            if record["checksums"]["record"] != _checksum_of_json(place, contents, sidecars):
                 raise ValueError("its record does not fit its checksum")
         self._require_same_contents(number, contents, _contents(template))
         restore_args = ocp.checkpoint_utils.construct_restore_args(template)
@@ -144,7 +179,8 @@ class Checkpoints:
             state = self._restored(number, state=arguments)
             if record["checksums"]["state"] != _checksum_of_arrays(state):
                 raise ValueError("its arrays do not fit their checksum")
-        return _with_key(state), place
+            found = {name: self._sidecars.read(file) for name, file in sidecars.items()}
+        return _with_key(state).replace(constants=found.get("constants", {})), place
 
     def _restored(self, number: int, **item: Any) -> Any:
         (name,) = item
@@ -157,7 +193,7 @@ class Checkpoints:
             yield
         except MemoryError:
             raise
-        # A damaged file shows as whatever the reader of that file happens to raise.
+        # A damaged file raises many kinds of errors.
         except Exception as error:
             reason = str(error).strip().partition("\n")[0][:120]
             if _number_of(error, _NOT_DAMAGE) is not None:
@@ -212,28 +248,34 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError) as error:
-            number = _number_of(error, MENDS)
+            number = _number_of(error, FIXES)
             if number is None:
                 raise
             raise unwritable(self._folder, number) from error
 
 
-@functools.cache
-def _hush_echoes() -> None:
-    """Drops what Orbax's other threads print of an error that is raised besides, once it is."""
-    absl_logging.get_absl_logger().addFilter(
-        lambda record: record.levelno < logging.ERROR or "orbax" not in record.pathname
-    )
-    logging.getLogger("asyncio").addFilter(
-        lambda record: "exception was never retrieved" not in record.getMessage()
-    )
-    show = sys.unraisablehook
+@contextlib.contextmanager
+def without_echoes() -> Iterator[None]:
+    """Hides what Orbax's threads print of an error that is raised as well; no option does.
 
-    def show_others(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            show(unraisable)
+    After an error more of it may be printed at any time, so it stays hidden then.
+    """
+    every = (absl_logging.get_absl_logger(), logging.getLogger("asyncio"))
+    loggers = [logger for logger in every if _is_no_echo not in logger.filters]
+    hook = sys.unraisablehook
+    for logger in loggers:
+        logger.addFilter(_is_no_echo)
+    sys.unraisablehook = lambda one: str(one.exc_value) == "Event loop is closed" or hook(one)
+    yield
+    sys.unraisablehook = hook
+    for logger in loggers:
+        logger.removeFilter(_is_no_echo)
 
-    sys.unraisablehook = show_others
+
+def _is_no_echo(record: logging.LogRecord) -> bool:
+    if record.levelno < logging.ERROR:
+        return True
+    return "orbax" not in record.pathname and "was never retrieved" not in record.getMessage()
 
 
 def _number_of(error: Exception, known: Iterable[int]) -> int | None:
@@ -250,16 +292,15 @@ def _numbers_in(folder: pathlib.Path) -> Iterator[int]:
 
 
 def _to_host(state: HashState) -> HashState:
-    return jax.device_get(state.replace(key=jax.random.key_data(state.key)))
+    bare = state.replace(key=jax.random.key_data(state.key), constants={})
+    on_host: HashState = jax.device_get(bare)
+    return on_host
 
 
-def _record(state: HashState, place: dict[str, Any]) -> dict[str, Any]:
-    contents = _contents(state)
-    checksums = {
-        "record": _checksum_of_json(place, contents),
-        "state": _checksum_of_arrays(state),
-    }
-    return {"place": place, "contents": contents, "checksums": checksums}
+def _record(state: HashState, place: dict[str, Any], sidecars: Mapping[str, str]) -> dict[str, Any]:
+    recorded = place, _contents(state), sidecars
+    checksums = {"record": _checksum_of_json(*recorded), "state": _checksum_of_arrays(state)}
+    return {**dict(zip(_RECORDED, recorded, strict=True)), "checksums": checksums}
 
 
 def _contents(state: HashState) -> dict[str, Any]:
@@ -278,13 +319,16 @@ def _checksum_of_json(*values: Any) -> int:
 def _checksum_of_arrays(state: HashState) -> int:
     checksum = 0
     for array in jax.tree.leaves(state):
-        checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+        # numpy's stubs declare the buffer of an array from Python 3.12 on.
+        checksum = zlib.crc32(np.ascontiguousarray(array), checksum)  # type: ignore[arg-type]
     return checksum
 
 
 def _host_template(like: HashState) -> HashState:
     key_data = jax.eval_shape(jax.random.key_data, like.key)
-    return jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like.replace(key=key_data))
+    bare = like.replace(key=key_data)
+    template: HashState = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), bare)
+    return template
 
 
 def _with_key(state: HashState) -> HashState:

@@ -1,4 +1,4 @@
-"""Whether the numbers of a training are finite; where they are not, what may help."""
+"""Checks that losses, gradients and state stay finite; suggests a fix."""
 
 import functools
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jxhash.errors import UserError
-from jxhash.methods.base import HashState
+from jxhash.methods.contract import HashState
 
 # The name of a metric that is NaN at a step whose gradients are not finite.
 GRADIENTS = "gradients"
@@ -84,7 +84,7 @@ def require_finite_metrics(
     if not steps:
         return
     # The first to fail; a loss and its gradients fail together, and the loss is listed before.
-    name = min(steps, key=steps.get)
+    name = min(steps, key=lambda name: steps[name])
     step = steps[name]
     what = "a gradient" if name == GRADIENTS else f"the metric {name!r}"
     seen = np.concatenate([before.get(name, new[name][:0]), new[name][:step]])
@@ -123,8 +123,8 @@ def require_finite_state(state: HashState, after: Where) -> None:
         return
     name, leaf = next((n, leaf) for n, leaf in inexact if not np.isfinite(leaf).all())
     value = np.asarray(leaf)[~np.isfinite(leaf)][0]
-    mend = _IS_WHOLE if after.batch is None else _OTHERWISE
-    raise _diverged(f"the state ({name})", value, after, mend, at="by")
+    fix = _IS_WHOLE if after.batch is None else _OTHERWISE
+    raise _diverged(f"the state ({name})", value, after, fix, at="by")
 
 
 @jax.jit
@@ -133,10 +133,10 @@ def _all_finite(arrays: list[jax.Array]) -> jax.Array:
 
 
 def _diverged(
-    what: str, value: float, where: Where, mend: str, at: str = "in"
+    what: str, value: float, where: Where, fix: str, at: str = "in"
 ) -> TrainingDivergedError:
     became = "NaN" if np.isnan(value) else "infinite"
     return TrainingDivergedError(
-        f"{what} turned {became} {at} {where}; {mend}; what was saved before is kept, and a "
+        f"{what} turned {became} {at} {where}; {fix}; earlier checkpoints are kept, and a "
         "changed config starts in a new --workdir"
     )

@@ -1,4 +1,4 @@
-"""What a training says while it runs: a bar on the terminal, lines in metrics.jsonl."""
+"""Progress of a training: a bar on the terminal, lines in metrics.jsonl."""
 
 import json
 import os
@@ -86,7 +86,7 @@ class Bar:
     """A progress bar over all steps of a training, with the newest loss and the time left."""
 
     def __init__(self, steps: int, done: int, shown: bool = True) -> None:
-        # Where nobody watches, a line now and then is enough.
+        # Without a terminal, a line now and then is enough.
         pause = 0.2 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(
             total=steps,

@@ -1,5 +1,6 @@
 """`python -m jxhash.data.extract`: feature files from pictures, whole and resumable."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -11,10 +12,10 @@ import pytest
 from PIL import Image
 
 from jxhash.data import extract
-from jxhash.data.pictures import decoding, feature_files
+from jxhash.data.pictures import feature_files
 from jxhash.errors import UserError
-from jxhash.networks import encoders, pretrained
-from jxhash.networks.encoder import Encoder
+from jxhash.networks import efficientnet_lite, pretrained
+from jxhash.networks.picture_encoder import Encoder
 
 
 def means(variables, pixels):
@@ -26,8 +27,9 @@ def means(variables, pixels):
 @pytest.fixture
 def small_network(monkeypatch):
     """Stands in where the test is not about a network."""
-    made = Encoder(lambda p: pretrained.fit(p, 8), jax.jit(means), jnp.float32(7), 4, 8, "means")
-    monkeypatch.setitem(encoders._MAKERS, "lite0", lambda path: made)
+    fit = functools.partial(efficientnet_lite.fit, size=8)
+    made = Encoder(fit, jax.jit(means), jnp.float32(7), 4, 8, "means")
+    monkeypatch.setitem(pretrained._MAKERS, "lite0", lambda path: made)
     monkeypatch.setattr(extract, "CHUNK", 3)
 
 
@@ -156,8 +158,8 @@ def test_features_that_are_not_finite_are_refused(tmp_path, folder, monkeypatch)
     def broken(variables, pixels):
         return means(variables, pixels) / (pixels[:, 0, 0, :1] - 20.0)
 
-    made = Encoder(pretrained.fit, broken, jnp.float32(7), 4, None, "broken")
-    monkeypatch.setitem(encoders._MAKERS, "lite0", lambda path: made)
+    made = Encoder(efficientnet_lite.fit, broken, jnp.float32(7), 4, None, "broken")
+    monkeypatch.setitem(pretrained._MAKERS, "lite0", lambda path: made)
     with pytest.raises(UserError, match=r"features of 2\.png are not finite"):
         extract.run(arguments(tmp_path, folder))
 
@@ -178,7 +180,7 @@ def test_lists_are_checked(folder, content, message):
 
 
 def test_folders_are_checked(tmp_path):
-    with pytest.raises(UserError, match="no folder and no list"):
+    with pytest.raises(UserError, match="no folder or list"):
         extract.list_pictures(tmp_path / "none")
     with pytest.raises(UserError, match="names no picture"):
         extract.list_pictures(tmp_path)
@@ -244,60 +246,13 @@ def test_features_of_another_model_are_checked(tmp_path, folder, ids, rows, mess
     assert not (tmp_path / "out.npz").exists()
 
 
-def test_feature_files_are_checked(tmp_path):
-    path = tmp_path / "a.npz"
-    np.savez(path, features=np.ones((2, 2)))
-    with pytest.raises(UserError, match="no array 'ids', it has features"):
-        feature_files.read(path)
-    np.savez(path, ids=np.array([{}, {}]), features=np.ones((2, 2)))
-    with pytest.raises(UserError, match=r"a\.npz:ids holds Python objects"):
-        feature_files.read(path)
-    whole = write_own(path, ["a"], np.ones((1, 2))).read_bytes()
-    for length in range(0, len(whole), 50):
-        path.write_bytes(whole[:length])
-        with pytest.raises(UserError, match=r"a\.npz"):
-            feature_files.read(path)
-    np.savez_compressed(path, ids=np.arange(9000), features=np.zeros((9000, 100)))
-    with pytest.raises(UserError, match="more than features ever do"):
-        feature_files.read(path)
-    path = tmp_path / "b.npy"
-    np.save(path, np.ones((2, 2)))
-    with pytest.raises(UserError, match=r"b\.ids\.txt"):
-        feature_files.read(path)
-
-
-def test_what_is_written_must_fit(tmp_path):
-    for parts in ([np.ones((1, 2))], [np.ones((2, 3))], [np.ones((2, 2)), np.ones((1, 2))]):
-        with pytest.raises(ValueError, match="features"):
-            feature_files.write(tmp_path / "a.npz", ["a", "b"], parts, 2, {})
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_networks_are_those_of_the_table():
-    assert extract.NETWORKS == encoders.NAMES
+    assert extract.NETWORKS == pretrained.NAMES
     with pytest.raises(UserError, match="'cnn-f' needs a file of weights"):
-        encoders.load("cnn-f")
+        pretrained.load("cnn-f")
 
 
 # --- threads --------------------------------------------------------------------------------------
-
-
-def test_decoding_is_ahead_and_in_order():
-    started = []
-
-    def items():
-        for number in range(100):
-            started.append(number)
-            yield number
-
-    found = decoding.ahead(lambda number: 10 / (number - 1), items(), depth=4)
-    assert next(found)[1].result() == -10
-    assert len(started) <= 5
-    _, failed = next(found)
-    with pytest.raises(ZeroDivisionError):
-        failed.result()
-    found.close()
-    assert len(started) < 10
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ import small
 
 from jxhash import codes, evaluate
 from jxhash.errors import UserError
-from jxhash.evaluation import code_files, measure, outcome, retrieval
-from jxhash.methods.base import hamming_distances
+from jxhash.evaluation import artifacts, code_files, measure, retrieval
+from jxhash.methods import code
 
 
 def by_ranking(method):
     """The same method, its distances taken for any others."""
-    return method._replace(distances=lambda *arguments: hamming_distances(*arguments))
+    return method._replace(code=method.code._replace(levels=None))
 
 
 def search(rank):
@@ -46,13 +46,15 @@ def test_rankings_and_histograms_say_the_same():
 def test_a_distance_of_one_s_own_is_reported_and_kept(tmp_path):
     data, made = small.dataset(), small.config("dcmh")
     method, _ = small.build(made, data)
-    method = method._replace(
-        index=lambda state, modality, outputs: (outputs * 10).astype(jnp.int16),
-        distances=lambda state, outputs, entries: -outputs @ entries.T.astype(jnp.float32),
-        distance="minus the inner product",
+    products = code.Code(
+        name="minus the inner product",
+        entries=lambda buffers, outputs: (outputs * 10).astype(jnp.int16),
+        distances=lambda buffers, outputs, entries: -outputs @ entries.T.astype(jnp.float32),
+        levels=None,
     )
+    method = method._replace(code=products)
     state = method.init(jax.random.key(0))
-    report = outcome.write(method, state, data, made.to_dict(), tmp_path, [])
+    report = artifacts.write(method, state, data, made.to_dict(), tmp_path, [])
     assert report["protocol"]["distance"] == "minus the inner product"
     assert report["bits"] == {}
     smallest = min(len(task.database) for task in data.tasks)
@@ -69,7 +71,7 @@ def test_codes_of_a_run_are_scored_again(tmp_path):
     data, made = small.dataset(), small.config("dcmh")
     method, _ = small.build(made, data)
     state = method.init(jax.random.key(0))
-    report = outcome.write(method, state, data, made.to_dict(), tmp_path, [])
+    report = artifacts.write(method, state, data, made.to_dict(), tmp_path, [])
     arguments = [str(tmp_path / "codes.npz"), f"--output={tmp_path / 'scores'}"]
     cut = report["protocol"]["definitions"]["cut"]
     evaluate.run(evaluate.parse([*arguments, f"--cut={cut}"]))
@@ -123,6 +125,6 @@ def test_a_large_database_takes_little_memory():
     arrays |= {"query_labels": ids[:2], "database_labels": ids}
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     before = kilobytes("VmRSS")
-    found = code_files.found("query to database", code_files.search_of(arrays))
+    found = code_files.found("query to database", code_files.search_of(**arrays))
     measure.bit_statistics({"query to database": found})
     assert kilobytes("VmHWM") - before < 150_000

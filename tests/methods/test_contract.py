@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,15 @@ import small
 from jxhash import methods, parallel
 from jxhash.errors import UserError
 from jxhash.evaluation import retrieval
-from jxhash.methods.base import Batch, hamming_distances
-from jxhash.training import batches, engine
+from jxhash.methods import code
+from jxhash.methods.contract import Batch
+from jxhash.training import batches, engine, schedule
 from jxhash.training.progress import read_metrics
+
+# One method of each kind, for what the engine does with all of a kind alike: one descent, buffers
+# and codes in turn, codewords, a host update first, several updates on each batch, host updates
+# alone, further sources.
+KINDS = ("chn", "dcmh", "cdq", "ddcmh", "tvdb", "lcmh", "thn")
 
 
 def train(made, data, workdir, **arguments):
@@ -28,10 +35,14 @@ def mean_map(method, state, data):
     return np.mean([one.mean_average_precision() for one in found.values()])
 
 
-# All of a method on one worker, where it is trained once.
-pytestmark = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in methods.names()]
-)
+def each(names):
+    """All tests of a method on one worker, where it is trained once."""
+    marked = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    return pytest.mark.parametrize("name", marked)
+
+
+every_method = each(methods.names())
+every_kind = each(KINDS)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +74,12 @@ def shortly_trained(tmp_path_factory):
     return get
 
 
+@every_method
 def test_every_method_is_in_the_table(name):
     assert name in small.CASES
 
 
+@every_method
 def test_objective_falls_and_codes_retrieve(name, trained):
     method, state, data, folder = trained(name)
     losses = collections.defaultdict(list)
@@ -81,18 +94,19 @@ def test_objective_falls_and_codes_retrieve(name, trained):
     assert mean_map(method, state, data) > mean_map(method, untrained, data) + 0.3
 
 
+@every_method
 def test_codes_are_signs(name, trained):
     method, state, data, _ = trained(name)
     for modality in ("image", "text"):
         outputs = method.encode(state, modality, data.tasks[0].query.inputs[modality])
         assert outputs.dtype == jnp.float32
         assert len(outputs) == 40
-        learned = method.learned(state, modality)
+        learned = method.learned and method.learned(state, modality)
         assert learned is None or len(learned) == len(data.training["pairs"]["image"])
-        if method.distances is not hamming_distances:
+        if method.code is not code.signs():
             continue
         assert outputs.shape == (40, 16)
-        assert set(np.unique(method.index(state, modality, outputs))) <= {-1, 1}
+        assert set(np.unique(method.code.entries(state.buffers, outputs))) <= {-1, 1}
         assert learned is None or set(np.unique(learned)) <= {-1, 1}
 
 
@@ -119,12 +133,13 @@ def step_of(update, data):
         for source, index in plan.items():
             taken = batches.Resident.read(arrays[source], index, 0)
             rows[source] = batches.with_index(taken, index, batches.num_rows(arrays[source]))
-        state, metrics = update.step(state, Batch(rows, corpus))
+        state, metrics, _ = update.step(state, Batch(rows, corpus))
         return state, parallel.total(metrics)
 
     return step
 
 
+@every_method
 def test_two_devices_take_the_same_step_as_one(name):
     """Dropout on, an uneven batch padded: every update by hand under jit, and mapped over two."""
     data = small.CASES[name].dataset()
@@ -150,6 +165,7 @@ def test_two_devices_take_the_same_step_as_one(name):
             np.testing.assert_allclose(total / count, other_total / other_count, rtol=1e-4)
 
 
+@every_kind
 def test_resume_equals_uninterrupted(name, shortly_trained, tmp_path):
     """Stopped again and again after a few calls, the training ends with the same bits."""
     case, (whole, record) = small.CASES[name], shortly_trained(name)
@@ -193,6 +209,7 @@ def _leaves(state):
     ]
 
 
+@every_kind
 def test_streamed_equals_resident(name, shortly_trained, tmp_path):
     case, (resident, _) = small.CASES[name], shortly_trained(name)
     made = small.config(name, **case.short, resident_gigabytes=0.0)
@@ -201,6 +218,7 @@ def test_streamed_equals_resident(name, shortly_trained, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@every_method
 def test_every_setting_is_read_and_checked(name):
     data = small.CASES[name].dataset()
     for setting in small.CASES[name].settings:
@@ -210,43 +228,64 @@ def test_every_setting_is_read_and_checked(name):
         del made[name][setting]
         with pytest.raises(UserError, match=setting):
             small.build(made, data)
+    for rate in small.CASES[name].dropout:
+        with pytest.raises(UserError, match=r"dropout' must be at least 0 and below 1"):
+            small.build(small.config(name, **{rate: 1.0}), data)
     with pytest.raises(UserError, match="bits"):
         small.build(small.config(name, bits=0), data)
 
 
+@every_method
 def test_no_labels_is_said(name):
     case = small.CASES[name]
-    is_said = pytest.raises(UserError, match="labels")
-    with is_said if case.supervised else contextlib.nullcontext():
+    is_said = pytest.raises(UserError, match=f"{name.upper()} learns from labels")
+    with is_said if methods.get(name).needs.labels else contextlib.nullcontext():
         small.build(small.config(name), case.dataset(labelled=False))
 
 
-def test_inputs_of_another_kind_are_refused(name):
-    """Token numbers are no features, nor are sequences of regions, nor the other way round."""
-    for dataset in (small.dataset, small.sentences_dataset, small.regions_dataset):
-        if dataset is small.CASES[name].dataset:
-            continue
-        data = dataset()
-        spec = engine.make_spec(data.training, 16, data.vocabulary_size)
-        with pytest.raises(UserError, match=name.upper()):
-            methods.get(name).build(small.config(name), spec)
-
-
-def test_pictures_are_refused_with_the_mend(name):
-    data = small.CASES[name].dataset()
-    spec = engine.make_spec(data.training, 16, data.vocabulary_size)
-    pictures = {"image": ((8, 8, 3), np.dtype(np.uint8))}
-    inputs = {
-        source: arrays | {key: pictures[key] for key in arrays.keys() & pictures}
-        for source, arrays in spec.inputs.items()
+@every_method
+def test_inputs_of_another_form_are_refused(name):
+    """In one line that names the method and the fix; pictures, say, are no features."""
+    needs, data = methods.get(name).needs, small.CASES[name].dataset()
+    made, spec = small.config(name), schedule.make_spec(data.training, 16, data.vocabulary_size)
+    forms = {
+        "features": ((7,), np.dtype(np.float32)),
+        "pixels": ((8, 8, 3), np.dtype(np.uint8)),
+        "regions": ((4, 9), np.dtype(np.float32)),
+        "tokens": ((12,), np.dtype(np.int32)),
+        "views": {"low": ((7,), np.dtype(np.float32))},
     }
-    mend = (
-        r"data\.extract|choose clipart-regions|'mlp' reads features, lite0, .* read uint8 pictures"
-    )
-    with pytest.raises(UserError, match=mend):
-        methods.get(name).build(small.config(name), spec._replace(inputs=inputs))
+    for modality, wanted in (("image", needs.image), ("text", needs.text)):
+        for form in forms.keys() - wanted - ({"tokens"} if modality == "image" else set()):
+            pairs = spec.inputs["pairs"] | {modality: forms[form]}
+            other = spec._replace(inputs=spec.inputs | {"pairs": pairs}, vocabulary_size=20)
+            with pytest.raises(UserError, match=f"^{name.upper()} reads {modality}s as") as found:
+                methods.get(name).build(made, other)
+            assert "\n" not in str(found.value)
+            assert re.search(r"choose|jxhash\.(data|inputs)", str(found.value))
+        without = {key: each for key, each in spec.inputs["pairs"].items() if key != modality}
+        with pytest.raises(UserError, match=f"{name.upper()} reads {modality}s, and the source"):
+            methods.get(name).build(made, spec._replace(inputs=spec.inputs | {"pairs": without}))
 
 
+@every_method
+def test_what_else_is_needed_is_checked(name):
+    needs, data = methods.get(name).needs, small.CASES[name].dataset()
+    made, spec = small.config(name), schedule.make_spec(data.training, 16, data.vocabulary_size)
+    if needs.sentence_length:
+        longer = spec.inputs["pairs"] | {"text": ((13,), np.dtype(np.int32))}
+        with pytest.raises(UserError, match=f"{name.upper()} reads sentences of .* not 13"):
+            methods.get(name).build(made, spec._replace(inputs={"pairs": longer}))
+    if not needs.unpaired:
+        return
+    with pytest.raises(UserError, match=f"{name.upper()} learns from the unpaired sources"):
+        methods.get(name).build(made, spec._replace(inputs={"pairs": spec.inputs["pairs"]}))
+    alike = spec.inputs | {"database": spec.inputs["query"]}
+    with pytest.raises(UserError, match=f"{name.upper()} needs images alone"):
+        methods.get(name).build(made, spec._replace(inputs=alike))
+
+
+@every_method
 def test_dropout_is_on_in_training_and_off_in_encoding(name):
     case = small.CASES[name]
     if not case.dropout:

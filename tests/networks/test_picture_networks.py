@@ -13,9 +13,10 @@ from safetensors.numpy import save_file
 from weight_files import of_arrays, write_legacy, write_zip
 
 from jxhash.errors import UserError
-from jxhash.networks import alexnet, cnn_f, matconvnet, pretrained, weights
-from jxhash.networks.encoder import encode
-from jxhash.networks.pictures import open_rgb
+from jxhash.formats import mat, tensor_files
+from jxhash.networks import alexnet, cnn_f, efficientnet_lite, matconvnet
+from jxhash.networks.picture_encoder import encode
+from jxhash.networks.picture_files import open_rgb
 
 # --- the oracle: one output pixel after the other -------------------------------------------------
 
@@ -301,12 +302,12 @@ def test_matconvnet_refuses_every_truncation(tmp_path):
 
 
 def test_matconvnet_refuses_what_unpacks_to_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr(matconvnet, "MAX_BYTES", 10**6)
+    monkeypatch.setattr(mat, "MAX_BYTES", 10**6)
     packed = zlib.compress(bytes(2 * 10**6))
     header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
     path = tmp_path / "bomb.mat"
     path.write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
-    with pytest.raises(UserError, match="unpacks to more than 1000000 bytes"):
+    with pytest.raises(UserError, match="decompresses to more than 1000000 bytes"):
         matconvnet.read(path)
 
 
@@ -317,22 +318,22 @@ def test_weights_of_every_layout_are_the_same(tmp_path):
     write_legacy(tmp_path / "old.pth", pickled, contents, {"0": 6, "1": 6})
     save_file(tensors, tmp_path / "a.safetensors")
     for name in ("new.pth", "old.pth", "a.safetensors"):
-        found = weights.read(tmp_path / name)
+        found = tensor_files.read(tmp_path / name)
         assert sorted(found) == sorted(tensors)
         jax.tree.map(np.testing.assert_array_equal, found, tensors)
 
 
 def test_weights_refuse(tmp_path):
     with pytest.raises(UserError, match="no file"):
-        weights.read(tmp_path / "none.pth")
+        tensor_files.read(tmp_path / "none.pth")
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"\xff" * 100)
     with pytest.raises(UserError, match="safetensors"):
-        weights.read(path)
+        tensor_files.read(path)
     path = tmp_path / "a.pth"
     path.write_bytes(b"hello")
     with pytest.raises(UserError, match=r"a\.pth"):
-        weights.read(path)
+        tensor_files.read(path)
 
 
 def test_alexnet_refuses_other_tensors():
@@ -452,4 +453,4 @@ def test_only_formats_that_run_nothing_are_opened():
 
 def test_a_slim_picture_is_not_made_huge():
     slim = np.zeros((1, 200_000, 3), np.uint8)
-    assert pretrained.fit(slim, 32).shape == (32, 32, 3)
+    assert efficientnet_lite.fit(slim, 32).shape == (32, 32, 3)

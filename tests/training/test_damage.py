@@ -23,8 +23,9 @@ import small
 from jxhash import atomic_files, parallel
 from jxhash.configuration import read_run
 from jxhash.errors import Preempted, UserError
-from jxhash.evaluation import outcome
-from jxhash.methods.base import HashState, Method, Stage, Update
+from jxhash.evaluation import artifacts
+from jxhash.methods import code
+from jxhash.methods.contract import Done, HashState, Method, Stage, Update
 from jxhash.training import engine
 from jxhash.training.checkpoint import Checkpoints
 from jxhash.training.divergence import TrainingDivergedError
@@ -43,7 +44,7 @@ def descend(state, batch):
     layer = jax.tree.map(
         lambda x, g: x - 1e-3 * g, state.params["image"], parallel.total(gradients)
     )
-    return state.replace(params={"image": layer}), {"loss": (loss, jnp.sum(rows["where"]))}
+    return Done(state.replace(params={"image": layer}), {"loss": (loss, jnp.sum(rows["where"]))})
 
 
 def linear(step=descend, kind="minibatch", bits=4) -> Method:
@@ -62,7 +63,7 @@ def linear(step=descend, kind="minibatch", bits=4) -> Method:
     def encode(state, modality, inputs):
         raise NotImplementedError
 
-    return Method(init, (Stage("only", 2, (Update("descend", kind, step),)),), encode)
+    return Method(init, (Stage("only", 2, (Update("descend", kind, step),)),), encode, code.signs())
 
 
 def train(workdir, method=None, validate=None, **changes):
@@ -488,7 +489,7 @@ def test_sigterm_while_an_update_works_on_the_host(tmp_path):
             (tmp_path / "began").touch()
             os.kill(os.getpid(), signal.SIGTERM)
             released.wait(600)
-        return state.replace(buffers={"outputs": state.buffers["outputs"] + 1}), {}
+        return Done(state.replace(buffers={"outputs": state.buffers["outputs"] + 1}), {})
 
     method = linear(step, kind="host")
     with pytest.raises(Preempted):
@@ -516,7 +517,7 @@ def at_step(state, number, then, otherwise):
 def test_a_loss_that_is_nan_stops_the_run_and_keeps_what_was_good(tmp_path):
     def step(state, batch):
         del batch
-        return state, {"loss": (at_step(state, 9, jnp.nan, 1.0), 1.0)}
+        return Done(state, {"loss": (at_step(state, 9, jnp.nan, 1.0), 1.0)})
 
     says = diverging(tmp_path, step)
     assert (
@@ -538,7 +539,7 @@ def test_a_gradient_that_is_nan_beside_a_finite_loss(tmp_path):
 
         loss, gradients = jax.value_and_grad(objective)(state.params["image"])
         layer = jax.tree.map(lambda x, g: x - 0.1 * g, state.params["image"], gradients)
-        return state.replace(params={"image": layer}), {"loss": (loss, 1.0)}
+        return Done(state.replace(params={"image": layer}), {"loss": (loss, 1.0)})
 
     says = diverging(tmp_path, step)
     assert "a gradient turned NaN in update 'descend', stage 'only', epoch 2, batch 3" in says
@@ -552,7 +553,7 @@ def test_a_weight_that_is_infinite_stops_the_run_within_its_epoch(tmp_path):
         layer = state.params["image"]
         first = at_step(state, 3, jnp.inf, layer["kernel"][0, 0])
         layer = layer | {"kernel": layer["kernel"].at[0, 0].set(first)}
-        return state.replace(params={"image": layer}), {"loss": (1.0, 1.0)}
+        return Done(state.replace(params={"image": layer}), {"loss": (1.0, 1.0)})
 
     says = diverging(tmp_path, step)
     assert "the state (params image kernel) turned infinite by update 'descend'" in says
@@ -566,7 +567,7 @@ def test_what_an_update_of_all_rows_gives_is_looked_at(tmp_path, kind):
     def step(state, batch):
         del batch
         outputs = state.buffers["outputs"] * jnp.nan
-        return state.replace(buffers={"outputs": outputs}), {"loss": (1.0, 1.0)}
+        return Done(state.replace(buffers={"outputs": outputs}), {"loss": (1.0, 1.0)})
 
     says = diverging(tmp_path, step, kind)
     assert "(buffers outputs) turned NaN by update 'descend', stage 'only', epoch 1; " in says
@@ -586,7 +587,7 @@ def test_what_an_update_of_all_rows_gives_is_looked_at(tmp_path, kind):
 def test_the_mend_fits_the_cause(tmp_path, loss, says):
     def step(state, batch):
         del batch
-        return state, {"loss": (loss(state.step.astype(jnp.float32)), 1.0)}
+        return Done(state, {"loss": (loss(state.step.astype(jnp.float32)), 1.0)})
 
     assert re.search(says, diverging(tmp_path, step))
 
@@ -603,32 +604,35 @@ def test_bits_that_tell_nothing_apart_are_warned_of(caplog):
         return jnp.asarray(inputs[:, :8], jnp.float32) - 0.5
 
     data, state = small.dataset(), state_of()
-    outcome.validation(linear()._replace(encode=encode), data)(state)
+    artifacts.validation(linear()._replace(encode=encode), data)(state)
     (line,) = warnings(caplog)
-    assert "text: all 101 codes are equal" in line
-    assert "image: 3 of 8 bits never change over 101 codes" in line
+    assert "all 101 text validation codes are equal" in line
+    assert "3 of 8 image bits are constant over the 101 validation codes" in line
     caplog.clear()
-    outcome.validation(linear()._replace(encode=used), data)(state)
+    artifacts.validation(linear()._replace(encode=used), data)(state)
     assert not warnings(caplog)
 
 
 def test_entries_that_tell_nothing_apart_are_warned_of(caplog):
     """Those of a method with distances of its own, which are no codes."""
 
-    def index(state, modality, outputs):
-        entries = (jnp.asarray(outputs)[:, :2] > 0).astype(jnp.uint8)
-        return entries.at[:, 1].set(7) if modality == "text" else entries
-
-    def distances(state, outputs, entries):
+    def distances(buffers, outputs, entries):
         return jnp.asarray(outputs[:, :2] @ entries.T, jnp.float32)
 
     def encode(state, modality, inputs):
-        return jnp.asarray(inputs[:, :2], jnp.float32) - 0.5
+        outputs = jnp.asarray(inputs[:, :2], jnp.float32) - 0.5
+        return outputs.at[:, 1].set(1) if modality == "text" else outputs
 
-    method = linear()._replace(encode=encode, index=index, distances=distances)
-    outcome.validation(method, small.dataset())(state_of())
+    numbers = code.Code(
+        name="minus the inner product",
+        entries=lambda buffers, outputs: (outputs > 0).astype(jnp.uint8),
+        distances=distances,
+        levels=None,
+    )
+    method = linear()._replace(encode=encode, code=numbers)
+    artifacts.validation(method, small.dataset())(state_of())
     (line,) = warnings(caplog)
-    assert line.endswith("validation database: text: 1 of 2 numbers are equal in all 101 entries")
+    assert line == "1 of 2 text components is constant over the 101 validation entries"
 
 
 def test_outputs_that_are_not_finite_are_no_codes():
@@ -642,4 +646,4 @@ def test_outputs_that_are_not_finite_are_no_codes():
     task.query.inputs[modality] = np.float32(task.query.inputs[modality])
     task.query.inputs[modality][3] = 3e38
     with pytest.raises(UserError, match=rf"1 of \d+ {modality}s \(first of row 3\); scale"):
-        outcome.validation(linear()._replace(encode=encode), data)(state)
+        artifacts.validation(linear()._replace(encode=encode), data)(state)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import small
 
-from jxhash.errors import UserError
-from jxhash.methods.base import Method, Stage, Update
-from jxhash.training import batches, engine
+from jxhash.methods.contract import Done, Method, Stage, Update
+from jxhash.methods.settings import Optimizer
+from jxhash.training import batches, engine, schedule
 from jxhash.training.checkpoint import Checkpoints
 
 SOURCES = {
@@ -58,13 +58,19 @@ def test_a_batch_larger_than_the_data():
 
 
 def test_phases():
-    step = lambda state, batch: (state, {})  # noqa: E731
+    step = lambda state, batch: Done(state)  # noqa: E731
     image, codes = Update("image", "minibatch", step, repeats=2), Update("codes", "full", step)
-    assert engine.phases_of(Stage("s", 1, (image, codes))) == [(image,), (image,), (codes,)]
-    both = (image._replace(repeats=1), Update("text", "minibatch", step))
-    assert engine.phases_of(Stage("s", 1, both, interleaved=True)) == [both]
-    with pytest.raises(ValueError, match="interleaved"):
-        engine.phases_of(Stage("s", 1, (codes,), interleaved=True))
+    once = image._replace(repeats=1)
+    assert schedule.phases_of(Stage("s", 1, (image, codes))) == [(once,), (once,), (codes,)]
+    both = (image, Update("text", "minibatch", step))
+    assert schedule.phases_of(Stage("s", 1, both, interleaved=True)) == [both]
+    for wrong, why in (
+        (codes, "only minibatch"),
+        (image, "differ in name"),
+        (both[1]._replace(sampling="fresh"), "same way"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            schedule.phases_of(Stage("s", 1, (image, wrong), interleaved=True))
 
 
 def counting_method(data, step, kind="minibatch") -> Method:
@@ -79,11 +85,11 @@ def test_interleaved_updates_see_the_same_batch(tmp_path):
 
     def write(state, batch):
         rows = batch.rows["pairs"]["index"]
-        return state.replace(buffers=state.buffers | {"seen": rows}), {"loss": (0.0, 1.0)}
+        return Done(state.replace(buffers=state.buffers | {"seen": rows}), {"loss": (0.0, 1.0)})
 
     def compare(state, batch):
         different = jnp.sum(state.buffers["seen"] != batch.rows["pairs"]["index"])
-        return state, {"loss": (different, 1.0)}
+        return Done(state, {"loss": (different, 1.0)})
 
     def init(key):
         state = method.init(key)
@@ -110,7 +116,7 @@ def test_host_updates_see_all_rows_in_numpy(tmp_path):
         assert isinstance(rows["image"], np.ndarray)
         assert rows["where"].all()
         mean = rows["image"].mean(axis=0)
-        return state.replace(buffers=state.buffers | {"image": mean}), {"loss": (1.0, 1.0)}
+        return Done(state.replace(buffers=state.buffers | {"image": mean}), {"loss": (1.0, 1.0)})
 
     method = counting_method(data, step, "host")
     run = small.build(small.config("dcmh"), data)[1]
@@ -136,11 +142,6 @@ def test_memory_of_a_state_may_be_reused_once_save_returns(tmp_path):
 
 
 def test_optimizer_reaches_its_last_rate():
-    from jxhash.methods.base import Optimizer
-
     for decay, middle in (("linear", 0.55), ("geometric", 10**-0.5)):
-        optimizer = Optimizer("sgd", 1.0, 0.1, decay, 0.0, 0.0)
-        rate = optimizer._schedule(10)
+        rate = Optimizer("sgd", 1.0, 0.1, decay, 0.0, 0.0)._schedule(10)
         np.testing.assert_allclose([rate(0), rate(5), rate(10)], [1.0, middle, 0.1], rtol=1e-6)
-    with pytest.raises(UserError, match="adam"):
-        Optimizer("rmsprop", 1.0, 0.1, "linear", 0.0, 0.0)

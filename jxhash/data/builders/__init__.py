@@ -27,11 +27,8 @@ def names() -> list[str]:
     return sorted(_CLASSES)
 
 
-def get(name: str) -> type:
+def get(name: str) -> Any:
     """The builder of a data set, a class of tensorflow-datasets.
-
-    Args:
-      name: one of `names()`.
 
     Raises:
       UserError: there is none of this name.
@@ -42,7 +39,7 @@ def get(name: str) -> type:
     return getattr(importlib.import_module(f"{__name__}.{file}"), class_name)
 
 
-def resolve(name: str) -> tuple[type, Any]:
+def resolve(name: str) -> tuple[Any, Any]:
     """The builder class and the config of "mirflickr25k/tags", or of "mirflickr25k".
 
     Every config has another one whose name ends in "-skipping": it leaves damaged pairs out.
@@ -51,28 +48,24 @@ def resolve(name: str) -> tuple[type, Any]:
       UserError: there is no such data set or config.
     """
     data, _, wanted = name.partition("/")
-    builder = get(data)
-    configs = {config.name: config for config in builder.BUILDER_CONFIGS}
+    builder: Any = get(data)
     skipping = [config.skipping() for config in builder.BUILDER_CONFIGS]
-    configs |= {config.name: config for config in skipping}
+    configs = {config.name: config for config in [*builder.BUILDER_CONFIGS, *skipping]}
     if wanted and wanted not in configs:
         raise UserError(f"{data} has no config {wanted!r}; there are {', '.join(configs)}")
     return builder, configs[wanted or builder.BUILDER_CONFIGS[0].name]
 
 
 def prepare(
-    name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLike | None = None
+    name: str, data_dir: str | os.PathLike[str], manual_dir: str | os.PathLike[str] | None = None
 ) -> pathlib.Path:
-    """Builds a data set once; a second call finds it.
+    """Builds a data set once; a second call finds it. Returns its folder, in `data_dir`.
 
     Args:
       name: such as "mirflickr25k", or "nuswide/tc10" with the name of a config.
       data_dir: the folder that prepared data sets are kept in.
       manual_dir: the folder with the archives at hand; what has an address and is not there is
         downloaded. By default `downloads/manual` in `data_dir`.
-
-    Returns:
-      The folder of the prepared data set.
 
     Raises:
       UserError: the name is unknown, an archive is missing or malformed, or the folder cannot be

@@ -9,8 +9,8 @@ from jxhash.data import builders
 from jxhash.errors import as_exit_code
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Reads the command line."""
+def main(arguments: Sequence[str]) -> None:
+    """Builds data sets."""
     parser = argparse.ArgumentParser(
         prog="python -m jxhash.data.builders",
         description="Builds data sets from the archives of their authors; see docs/data.md.",
@@ -27,12 +27,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--manual_dir",
         help="where archives lie that are at hand; by default downloads/manual in --data_dir",
     )
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Builds data sets."""
-    settings = parse(arguments)
+    settings = parser.parse_args(arguments)
     with as_exit_code():
         for name in settings.names:
             print(builders.prepare(name, settings.data_dir, settings.manual_dir))

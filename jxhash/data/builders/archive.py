@@ -2,26 +2,24 @@
 
 import contextlib
 import io
-import os
 import pathlib
-import re
 import tarfile
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import PIL.Image
 
+from jxhash.data.text_files import decoded, numbered
 from jxhash.errors import UserError
 
 # A folder, or the inside of a zip file: both are read alike, and nothing is unpacked.
 Folder = pathlib.Path | zipfile.Path
 
-# Far above what the archives hold; a file beyond these is no part of one.
-_MAX_PICTURE_BYTES = 2**26
-_MAX_TEXT_BYTES = 2**26
+# Well above any file of a real archive.
+_MAX_BYTES = 2**26
 _MAX_LINE_BYTES = 2**20
 _MAX_ARCHIVE_BYTES = 2**36
 _MAX_MEMBERS = 2**19
@@ -36,7 +34,7 @@ _NAMES = (
 )
 _MAX_PIXELS = 2**26
 
-# Archives call all their pictures .jpg, whatever they are.
+# Archives name all pictures .jpg, whatever their format.
 _PICTURES = ("JPEG", "PNG", "GIF", "BMP")
 
 
@@ -75,8 +73,8 @@ class Fetch:
         if found is not None:
             return found
         try:
-            path = _path(self._dl_manager.download(url))
-        # A dead address shows as whatever the network or the server makes of it.
+            path = pathlib.Path(self._dl_manager.download(url))
+        # A dead address raises many kinds of errors.
         except Exception as error:
             raise UserError(
                 f"{url} cannot be downloaded ({type(error).__name__}: {error}); get "
@@ -86,29 +84,26 @@ class Fetch:
 
     def _find(self, names: Sequence[str]) -> Folder | None:
         try:
-            manual = _path(self._dl_manager.manual_dir)
+            manual = pathlib.Path(self._dl_manager.manual_dir)
         except AssertionError:  # there is no such folder, or it is empty
             return None
         paths = [manual / name for name in names if (manual / name).exists()]
         return self._opened(paths[0]) if paths else None
 
     def _opened(self, path: pathlib.Path) -> Folder:
-        if path.is_dir() or not _is_tar(path):
-            return opened(path)
-        return unpacked(path, _path(self._dl_manager.download_dir) / "unpacked" / path.name)
+        if _is_tar(path):
+            folder = pathlib.Path(self._dl_manager.download_dir) / "unpacked" / path.name
+            return unpacked(path, folder)
+        return opened(path)
 
 
 def _is_tar(path: pathlib.Path) -> bool:
     try:
         with tarfile.open(path, tarinfo=_Member):
             return True
-    # What is packed and cut is told from what is no tar file when it is opened.
+    # A truncated archive is told from another kind of file when it is opened.
     except Exception:
         return False
-
-
-def _path(path: os.PathLike) -> pathlib.Path:
-    return pathlib.Path(os.fspath(path))
 
 
 def opened(path: pathlib.Path) -> Folder:
@@ -121,10 +116,10 @@ def opened(path: pathlib.Path) -> Folder:
         return path
     try:
         return zipfile.Path(zipfile.ZipFile(path))
-    # A directory with odd entries shows as whatever they lead to.
+    # A damaged central directory raises many kinds of errors.
     except Exception as error:
         raise UserError(
-            f"{path} is no folder and no whole zip file ({error}); download it again"
+            f"{path} is neither a folder nor a complete zip file ({error}); download it again"
         ) from error
 
 
@@ -132,7 +127,7 @@ class _Member(tarfile.TarInfo):
     """A file or folder of a tar file; what else there is, such as links, is refused."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Member":
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
         """Refuses before the content is read, which for long names is kept whole."""
         member = super().frombuf(buf, encoding, errors)
         is_name = member.type in _NAMES
@@ -188,34 +183,27 @@ def around(root: Folder, marker: str) -> Folder:
     Raises:
       UserError: none does.
     """
-    if (root / marker).exists():
-        return root
-    for folder in folders(root):
+    for folder in (root, *folders(root)):
         if (folder / marker).exists():
             return folder
     raise UserError(f"{root} has no {marker}; it is another archive, or another version of it")
 
 
 def within(root: Folder, name: str) -> Folder:
-    """The folder of a name in a folder, where there is one; else the folder itself.
-
-    A zip file of a folder may hold that folder, or what is in it.
-    """
+    """The folder of a name in a folder; else the latter, as a zip file may hold what is in it."""
     return root / name if (root / name).exists() else root
 
 
-def read(path: Folder, limit: int = _MAX_TEXT_BYTES) -> bytes:
+def read(path: Folder, limit: int = _MAX_BYTES) -> bytes:
     """The bytes of a file of an archive.
 
     Raises:
       UserError: it is missing, damaged or larger than `limit`, in the archive or when unpacked.
     """
     with _named(path):
-        size = _size(path)
-        content = path.read_bytes() if size <= limit else b""
-    if size > limit:
-        raise UserError(f"{path} is larger than {limit:,} bytes; it is no file of this archive")
-    return content
+        if _size(path) > limit:
+            raise UserError(f"{path} is larger than {limit:,} bytes; it is not of this archive")
+        return path.read_bytes()
 
 
 @contextlib.contextmanager
@@ -241,32 +229,32 @@ def _size(path: Folder) -> int:
     return member.file_size
 
 
-def number(text: str) -> int | None:
-    """A whole number in ASCII digits, not negative; None for any other text.
-
-    >>> number(" 12 "), number("-1"), number("²")
-    (12, None, None)
-    """
-    return int(text) if re.fullmatch(r"\s*[0-9]{1,15}\s*", text) else None
-
-
-def read_lines(path: Folder, encoding: str = "utf-8") -> list[str]:
+def read_lines(path: Folder) -> list[str]:
     """The lines of a text file, without blank ones at its end.
 
     Raises:
       UserError: it cannot be read, or a line is in another encoding.
     """
-    lines = []
-    for row, line in enumerate(read(path).rstrip().splitlines(), start=1):
-        try:
-            lines.append(line.decode(encoding))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {row}: not {encoding} ({error.reason})") from error
-    return lines
+    # Lines of bytes: in texts there are other line separators too.
+    content = b"\n".join(read(path).rstrip().splitlines())
+    return decoded(path, content).split("\n") if content else []
+
+
+def numbered_lines(path: Folder) -> Iterator[tuple[str, str]]:
+    """Place and text of each line of `read_lines` that has any, see `text_files.numbered`."""
+    return numbered(path, read_lines(path))
+
+
+def require_count(what: str, found: int, expected: int, unit: str) -> None:
+    """Raises a UserError unless "FILE has" (`what`) as many rows as the archive is known for."""
+    if found != expected:
+        raise UserError(
+            f"{what} {found:,} {unit}, not {expected:,}; it is truncated, or another version"
+        )
 
 
 def between(text: str, begin: str, end: str) -> str | None:
-    """What stands between two marks, or None; the time is linear in the text, whatever it holds.
+    """The text between two marks, or None; linear in the length of the text.
 
     >>> between("<a>red</a>", "<a>", "</a>")
     'red'
@@ -287,29 +275,13 @@ def stream_lines(path: Folder) -> Iterator[bytes]:
             yield line
 
 
-def zipped(what: str, *lists: Iterable[Any]) -> Iterator[tuple]:
-    """The rows of lists that belong together.
-
-    Raises:
-      UserError: one ends before the others.
-    """
-    try:
-        yield from zip(*lists, strict=True)
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"{what} differ in length ({error}); they are not of one version"
-        ) from error
-
-
 def checked_picture(path: Folder) -> bytes:
     """Reads an encoded picture and decodes it once, since a cut one looks whole from outside.
 
     Raises:
-      UserError: it cannot be read, or it is no whole JPEG, PNG, GIF or BMP picture.
+      UserError: it cannot be read, or it is not a complete JPEG, PNG, GIF or BMP picture.
     """
-    content = read(path, _MAX_PICTURE_BYTES)
+    content = read(path)
     try:
         with (
             warnings.catch_warnings(action="ignore"),
@@ -319,7 +291,7 @@ def checked_picture(path: Folder) -> bytes:
                 raise ValueError(f"{image.width} x {image.height} pixels")
             image.draft("L", (1, 1))  # a JPEG is read to its end, but hardly transformed
             image.load()
-    # A damaged file shows as whatever its decoder happens to raise.
+    # Each decoder has errors of its own.
     except Exception as error:
-        raise UserError(f"{path} is no whole picture ({error})") from error
+        raise UserError(f"{path} is not a complete picture ({error})") from error
     return content

@@ -7,8 +7,8 @@ in tensorflow-datasets' array_record format, which needs no TensorFlow.
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -17,27 +17,30 @@ from jxhash.data.builders.archive import Fetch, Folder, checked_picture
 from jxhash.errors import UserError
 from jxhash.inputs.text import build_vocabulary, words
 
+Name = TypeVar("Name", bound=Hashable)
+
 # Every config has another of its name and this ending, which leaves damaged pairs out.
 SKIPPING = "-skipping"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class Config(tfds.core.BuilderConfig):
-    """What is built of an archive.
+    """What is built of an archive."""
 
-    Attributes:
-      pictures: whether pictures are read, or texts and labels alone.
-      skip_faulty: leave out pairs that are damaged (a truncated picture, a missing or unreadable
-        text) and count them in the metadata, instead of stopping at the first. Faults of the whole
-        archive stop in either case.
-    """
-
-    pictures: bool = True
+    pictures: bool = True  # whether pictures are read, or texts and labels alone
+    # Damaged pairs (a truncated picture, a missing or unreadable text) are left out and counted in
+    # the metadata; else the first one stops. Faults of the whole archive stop in either case.
     skip_faulty: bool = False
+    # Of the archive, and texts a picture; 0 where a builder does not check it.
+    num_pictures: int = 0
+    num_labels: int = 0
+    num_texts: int = 0
+    num_words: int = 0  # the size of the vocabulary
 
     def skipping(self) -> "Config":
         """The config that leaves damaged pairs out."""
-        return dataclasses.replace(self, name=f"{self.name}{SKIPPING}", skip_faulty=True)
+        changes: dict[str, Any] = {"name": f"{self.name}{SKIPPING}", "skip_faulty": True}
+        return dataclasses.replace(self, **changes)
 
 
 class Faults:
@@ -48,58 +51,42 @@ class Faults:
         self._config = config
 
     def found(self, kind: str, what: str) -> None:
-        """Counts a damaged pair.
-
-        Args:
-          kind: a few words, the same for all faults of this kind.
-          what: names file and row, and says what is wrong.
+        """Counts a damaged pair under its kind; `what` names file and row, and what is wrong.
 
         Raises:
           UserError: damaged pairs are not to be skipped.
         """
         if not self._config.skip_faulty:
             raise UserError(
-                f"{what}; mend the archive, or build the config "
+                f"{what}; fix the archive, or build the config "
                 f"'{self._config.name}{SKIPPING}', which leaves such pairs out and counts them"
             )
         self.counts[kind] += 1
 
 
 class Pair(NamedTuple):
-    """One row before its picture is read.
+    """One row before its picture is read."""
 
-    Attributes:
-      id: the path of its picture, below the archive's folder of pictures.
-      texts: its tags or sentences, as the archive has them.
-      words: numbers of the words in the vocabulary.
-      labels: numbers of its labels.
-      picture: the file of its encoded picture.
-      arrays: features that the archive itself brings.
-    """
-
-    id: str
-    texts: Sequence[str]
-    words: Sequence[int]
-    labels: Sequence[int] = ()
-    picture: Folder | None = None
-    arrays: Mapping[str, np.ndarray] = {}
+    id: str  # the path of its picture, below the archive's folder of pictures
+    texts: Sequence[str]  # tags or sentences, as the archive has them
+    words: Sequence[int] | None = None  # numbers in the vocabulary; None for the texts' words
+    labels: Sequence[int] = ()  # their numbers
+    picture: Folder | None = None  # the encoded picture
+    arrays: Mapping[str, np.ndarray] = {}  # features that the archive itself brings
 
 
 class Contents(NamedTuple):
-    """An archive, read except for its pictures.
+    """An archive, read except for its pictures."""
 
-    Attributes:
-      vocabulary: V words, the columns of the bag of words.
-      label_names: C names, the columns of the labels; empty where the archive has no labels.
-      splits: name -> pairs, in the order of the archive.
-    """
-
-    vocabulary: Sequence[str]
-    label_names: Sequence[str]
-    splits: Mapping[str, Iterable[Pair]]
+    # The columns of the bag of words; None for the `num_words` words that occur in the texts of the
+    # most pairs of the first split.
+    vocabulary: Sequence[str] | None
+    label_names: Sequence[str]  # the columns of the labels
+    splits: Mapping[str, Iterable[Pair]]  # in the order of the archive
 
 
-class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+# mypy does not know the base, hence not `skip_registration`.
+class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Builds pairs; a data set says where its archive is (`fetch`) and how to read it.
 
     Features: `id` (text), `row` (its place in the archive, counted over all splits; the order to
@@ -118,14 +105,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(file_format=file_format, **options)
 
     def contents(self, fetch: Fetch, faults: Faults) -> Contents:
-        """Reads the archive, except for its pictures.
-
-        Args:
-          fetch: finds the files.
-          faults: takes damaged pairs.
-
-        Returns:
-          What the archive holds.
+        """Reads the archive, except for its pictures; tells `faults` of damaged pairs.
 
         Raises:
           UserError: a file is missing, malformed or of another version.
@@ -157,26 +137,30 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
         faults = Faults(self.builder_config)
         fetch = Fetch(dl_manager, self.name, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
         contents = self.contents(fetch, faults)
+        vocabulary = vocabulary_of(contents, self.builder_config.num_words)
         self.info.metadata.update(
-            vocabulary=list(contents.vocabulary),
+            vocabulary=list(vocabulary),
             label_names=list(contents.label_names),
             skipped=faults.counts,
         )
-        sizes = len(contents.vocabulary), len(contents.label_names)
-        rows = itertools.count()
+        word, rows = columns(vocabulary), itertools.count()
         return {
-            split: self._generate_examples(pairs, rows, sizes, faults)
+            split: self._generate_examples(pairs, rows, word, len(contents.label_names), faults)
             for split, pairs in contents.splits.items()
         }
 
     def _generate_examples(
-        self, pairs: Iterable[Pair], rows: Iterator[int], sizes: tuple[int, int], faults: Faults
+        self,
+        pairs: Iterable[Pair],
+        rows: Iterator[int],
+        word: Mapping[str, int],
+        num_labels: int,
+        faults: Faults,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        vocabulary_size, num_labels = sizes
         seen = set()
         for pair in pairs:
             if pair.id in seen:
@@ -185,18 +169,34 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             example = {
                 "id": pair.id,
                 "texts": list(pair.texts),
-                "words": marked(pair.words, vocabulary_size),
+                "words": bag(pair, word),
                 **pair.arrays,
             }
             if self.LABELS:
                 example["labels"] = marked(pair.labels, num_labels)
-            if self.builder_config.pictures:
+            if pair.picture is not None and self.builder_config.pictures:
                 try:
                     example["image"] = checked_picture(pair.picture)
                 except UserError as error:
                     faults.found("picture", f"pair {pair.id}: {error}")
                     continue
             yield pair.id, {**example, "row": next(rows)}
+
+
+def vocabulary_of(contents: Contents, size: int) -> Sequence[str]:
+    """The vocabulary of an archive, of at most `size` words where the texts decide it."""
+    if contents.vocabulary is not None:
+        return contents.vocabulary
+    texts = ("\n".join(pair.texts) for pair in next(iter(contents.splits.values())))
+    return build_vocabulary(texts, min_texts=1, max_words=size)
+
+
+def bag(pair: Pair, word: Mapping[str, int]) -> np.ndarray:
+    """Which words of the vocabulary a pair has, uint8 [V]; `word` maps a word to its column."""
+    own = pair.words
+    if own is None:
+        own = numbers(set(words("\n".join(pair.texts))), word)
+    return marked(own, len(word))
 
 
 def marked(columns: Sequence[int], width: int) -> np.ndarray:
@@ -206,21 +206,11 @@ def marked(columns: Sequence[int], width: int) -> np.ndarray:
     return row
 
 
-def frequent_words(texts: Iterable[Sequence[str]], size: int) -> list[str]:
-    """The words that occur in the texts of the most pairs, sorted; `texts` has those of each."""
-    return build_vocabulary(map("\n".join, texts), min_texts=1, max_words=size)
-
-
-def words_of(texts: Sequence[str]) -> set[str]:
-    """The words of all texts of a pair."""
-    return set(words("\n".join(texts)))
-
-
-def numbers(names: Iterable[str], column: Mapping[str, int]) -> list[int]:
+def numbers(names: Iterable[Hashable], column: Mapping[Any, int]) -> list[int]:
     """The numbers of those names that have one."""
     return sorted(column[name] for name in names if name in column)
 
 
-def columns(names: Iterable[str]) -> dict[str, int]:
+def columns(names: Iterable[Name]) -> dict[Name, int]:
     """Name -> its place."""
     return {name: number for number, name in enumerate(names)}

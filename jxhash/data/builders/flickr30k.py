@@ -1,6 +1,5 @@
 """Flickr30k (Young et al., TACL 2014), from its own archives."""
 
-import dataclasses
 import re
 
 from jxhash.data.builders import archive, base
@@ -10,21 +9,6 @@ _TOKENS = "results_20130124.token"
 _LINE = re.compile(r"(\d+)\.jpg#(\d)\t(.+)", re.ASCII)
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
-class Config(base.Config):
-    """What is built of Flickr30k.
-
-    Attributes:
-      num_pictures: the pictures of the archive.
-      num_captions: the captions of a picture.
-      num_words: the size of the vocabulary.
-    """
-
-    num_pictures: int = 31_783
-    num_captions: int = 5
-    num_words: int = 3_000
-
-
 class Flickr30k(base.PairsBuilder):
     """31,783 pictures with five captions each, and no labels: a picture's captions belong to it.
 
@@ -32,7 +16,7 @@ class Flickr30k(base.PairsBuilder):
     the most pictures; number and rule are ours.
     """
 
-    BUILDER_CONFIGS = [Config(name="pairs")]  # noqa: RUF012 - the name is tensorflow-datasets'
+    BUILDER_CONFIGS = [base.Config(name="pairs", num_pictures=31_783, num_texts=5, num_words=3_000)]
     LABELS = False
     HOMEPAGE = "https://shannon.cs.illinois.edu/DenotationGraph/"
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""Ask for the archives with the form at
@@ -48,40 +32,26 @@ class Flickr30k(base.PairsBuilder):
         names = "flickr30k-images", "flickr30k-images.tar.gz", "flickr30k-images.tar"
         pictures = archive.within(fetch.manual(*names), names[0])
         captions = _read(folder / _TOKENS)
-        if len(captions) != config.num_pictures:
-            raise UserError(
-                f"{folder / _TOKENS} describes {len(captions):,} pictures, not "
-                f"{config.num_pictures:,}; it is not whole, or another version"
-            )
-        kept = {}
+        described = f"{folder / _TOKENS} describes"
+        archive.require_count(described, len(captions), config.num_pictures, "pictures")
+        pairs = []
         for number, found in captions.items():
-            if sorted(found) == list(range(config.num_captions)):
-                kept[number] = [found[place] for place in range(config.num_captions)]
+            if sorted(found) == list(range(config.num_texts)):
+                texts = [found[place] for place in sorted(found)]
+                file = f"{number}.jpg"
+                pairs.append(base.Pair(file, texts, picture=pictures / file))
                 continue
-            faults.found(
-                "captions",
-                f"{folder / _TOKENS}: picture {number} has not {config.num_captions} captions",
-            )
-        vocabulary = base.frequent_words(kept.values(), config.num_words)
-        word = base.columns(vocabulary)
-        pairs = [
-            base.Pair(
-                id=f"{number}.jpg",
-                texts=texts,
-                words=base.numbers(base.words_of(texts), word),
-                picture=pictures / f"{number}.jpg",
-            )
-            for number, texts in kept.items()
-        ]
-        return base.Contents(vocabulary, [], {"pairs": pairs})
+            what = f"picture {number} does not have {config.num_texts} captions"
+            faults.found("captions", f"{folder / _TOKENS}: {what}")
+        return base.Contents(None, [], {"pairs": pairs})
 
 
 def _read(path: archive.Folder) -> dict[str, dict[int, str]]:
     """Picture -> place -> caption."""
     captions: dict[str, dict[int, str]] = {}
-    for number, line in enumerate(archive.read_lines(path), start=1):
-        found = _LINE.fullmatch(line.strip())
+    for where, line in archive.numbered_lines(path):
+        found = _LINE.fullmatch(line)
         if not found:
-            raise UserError(f"{path}, line {number}: expected picture.jpg#place, a tab, a caption")
+            raise UserError(f"{where}: expected picture.jpg#place, a tab, a caption")
         captions.setdefault(found[1], {})[int(found[2])] = found[3]
     return captions

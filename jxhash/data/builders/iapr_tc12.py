@@ -1,28 +1,13 @@
 """IAPR TC-12 (Grubinger et al., 2006), labelled by its segments (Escalante et al., 2010)."""
 
-import dataclasses
 import html
 
 from jxhash.data.builders import archive, base
+from jxhash.data.text_files import whole_number
 from jxhash.errors import UserError
 
 # As published repositories use it; no SHA-256 of the file was found.
 _URL = "http://www-i6.informatik.rwth-aachen.de/imageclef/resources/iaprtc12.tgz"
-
-
-@dataclasses.dataclass(eq=False, kw_only=True)
-class Config(base.Config):
-    """What is built of IAPR TC-12.
-
-    Attributes:
-      num_pictures: the pictures of the archive.
-      num_labels: the labels that its segments have.
-      num_words: the size of the vocabulary.
-    """
-
-    num_pictures: int = 20_000
-    num_labels: int = 255
-    num_words: int = 2_912
 
 
 class IaprTc12(base.PairsBuilder):
@@ -34,7 +19,9 @@ class IaprTc12(base.PairsBuilder):
     finds 19,999 descriptions, so that `skip_faulty` may be needed; this could not be verified.
     """
 
-    BUILDER_CONFIGS = [Config(name="pairs")]  # noqa: RUF012 - the name is tensorflow-datasets'
+    BUILDER_CONFIGS = [
+        base.Config(name="pairs", num_pictures=20_000, num_labels=255, num_words=2_912)
+    ]
     HOMEPAGE = "https://www.imageclef.org/photodata"
     MANUAL_DOWNLOAD_INSTRUCTIONS = """The labels come in an archive of three parts that only a RAR
     program opens: get saiaprtc12ok.part1.rar to part3.rar from https://www.imageclef.org/SIAPRdata,
@@ -52,32 +39,21 @@ class IaprTc12(base.PairsBuilder):
             fetch.download(_URL, "iaprtc12", "iaprtc12.tgz"), "annotations_complete_eng"
         )
         names, segments = _read_labels(benchmark)
-        if len(segments) != config.num_pictures or len(names) != config.num_labels:
-            raise UserError(
-                f"{benchmark} has {len(names)} labels on {len(segments):,} pictures, not "
-                f"{config.num_labels} on {config.num_pictures:,}; it is another version"
-            )
+        found = f"{benchmark} has {len(names)} labels on"
+        archive.require_count(found, len(segments), config.num_pictures, "pictures")
+        archive.require_count(f"{benchmark} has", len(names), config.num_labels, "labels")
         column = base.columns(names)
-        texts = {}
-        for number, (folder, _) in segments.items():
-            path = photos / f"annotations_complete_eng/{folder}/{number}.eng"
+        pairs = []
+        for number, (folder, labels) in segments.items():
             try:
-                texts[number] = _description(path)
+                text = _description(photos / f"annotations_complete_eng/{folder}/{number}.eng")
             except UserError as error:
                 faults.found("description", f"picture {number}: {error}")
-        vocabulary = base.frequent_words(([text] for text in texts.values()), config.num_words)
-        word = base.columns(vocabulary)
-        pairs = [
-            base.Pair(
-                id=f"{segments[number][0]}/{number}.jpg",
-                texts=[text],
-                words=base.numbers(base.words_of([text]), word),
-                labels=base.numbers(segments[number][1], column),
-                picture=photos / f"images/{segments[number][0]}/{number}.jpg",
-            )
-            for number, text in texts.items()
-        ]
-        return base.Contents(vocabulary, [names[n] for n in names], {"pairs": pairs})
+                continue
+            file = f"{folder}/{number}.jpg"
+            own = base.numbers(labels, column)
+            pairs.append(base.Pair(file, [text], labels=own, picture=photos / "images" / file))
+        return base.Contents(None, list(names.values()), {"pairs": pairs})
 
 
 def _read_labels(
@@ -85,46 +61,33 @@ def _read_labels(
 ) -> tuple[dict[int, str], dict[int, tuple[str, set[int]]]]:
     """Label -> name of those that are used; picture -> its folder and labels, by number."""
     names = {}
-    for line_number, line in enumerate(archive.read_lines(benchmark / "wlist.txt"), start=1):
-        label, _, name = line.strip().partition("\t")
-        number = archive.number(label)
+    for where, line in archive.numbered_lines(benchmark / "wlist.txt"):
+        cell, _, name = line.partition("\t")
+        number = whole_number(cell)
         if number is None or not name:
-            raise UserError(f"{benchmark / 'wlist.txt'}, line {line_number}: expected number, name")
+            raise UserError(f"{where}: expected number, name")
         names[number] = name.strip()
     pictures: dict[int, tuple[str, set[int]]] = {}
     for folder in archive.folders(benchmark / "saiapr_tc-12"):
-        path = folder / "labels.txt"
-        for line_number, line in enumerate(archive.read_lines(path), start=1):
-            cells = [archive.number(cell) for cell in line.split()[:3]]
-            if not cells:
-                continue
-            if len(cells) < 3 or None in cells:
-                raise UserError(f"{path}, line {line_number}: expected picture, segment, label")
-            picture, _, label = cells
+        for where, line in archive.numbered_lines(folder / "labels.txt"):
+            cells = [whole_number(cell) for cell in line.split()[:3]]
+            numbers = [number for number in cells if number is not None]
+            if len(numbers) < 3:
+                raise UserError(f"{where}: expected picture, segment, label")
+            picture, _, label = numbers
             if label not in names:
-                raise UserError(f"{path}, line {line_number}: label {label} is not in wlist.txt")
+                raise UserError(f"{where}: label {label} is not in wlist.txt")
             pictures.setdefault(picture, (folder.name, set()))[1].add(label)
     used = set().union(*(labels for _, labels in pictures.values()))
-    return (
-        {number: names[number] for number in sorted(used)},
-        {number: pictures[number] for number in sorted(pictures)},
-    )
+    return {number: names[number] for number in sorted(used)}, dict(sorted(pictures.items()))
 
 
 def _description(path: archive.Folder) -> str:
     """The description in an annotation, which is Latin-1."""
     content = archive.read(path)
-    if not content.isascii() and _is_utf8(content):
+    if not content.isascii() and "\ufffd" not in content.decode(errors="replace"):
         raise UserError(f"{path} is UTF-8; the archive's are ISO-8859-1")
     found = archive.between(content.decode("latin-1"), "<DESCRIPTION>", "</DESCRIPTION>")
     if not found or not found.strip():
         raise UserError(f"{path} has no description, or is not ISO-8859-1")
     return " ".join(html.unescape(found).split())
-
-
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 
 from jxhash.data.builders import archive, base
+from jxhash.data.text_files import whole_number
 from jxhash.errors import UserError
 
 # Both addresses are as published repositories use them; no SHA-256 of the files was found.
@@ -18,17 +19,11 @@ LABELS = tuple(_NAMES.split())
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class Config(base.Config):
-    """What is built of MIRFLICKR-25K.
+    """What is built of MIRFLICKR-25K."""
 
-    Attributes:
-      tagged: whether a pair must have a word of the vocabulary.
-      num_pictures: the pictures of the archive.
-      min_pictures: a tag is a word if it is on as many pictures, counted over all of them.
-    """
-
-    tagged: bool = True
     num_pictures: int = 25_000
-    min_pictures: int = 20
+    tagged: bool = True  # whether a pair must have a word of the vocabulary
+    min_pictures: int = 20  # that a word of the vocabulary is on, of all in the archive
 
 
 class Mirflickr25k(base.PairsBuilder):
@@ -39,7 +34,7 @@ class Mirflickr25k(base.PairsBuilder):
     Config "labelled" keeps pictures without such tags too: 24,581.
     """
 
-    BUILDER_CONFIGS = [  # noqa: RUF012 - the name is tensorflow-datasets'
+    BUILDER_CONFIGS = [
         Config(name="pairs"),
         Config(name="tags", pictures=False),
         Config(name="labelled", tagged=False),
@@ -80,27 +75,23 @@ def _tags(folder: archive.Folder, num_pictures: int, faults: base.Faults) -> dic
     tags = {}
     for number in range(1, num_pictures + 1):
         try:
-            lines = archive.read_lines(folder / f"meta/tags/tags{number}.txt")
+            lines = archive.numbered_lines(folder / f"meta/tags/tags{number}.txt")
+            tags[number] = [tag for _, tag in lines]
         except UserError as error:
             faults.found("tags", f"picture {number}: {error}")
-            continue
-        tags[number] = [line.strip() for line in lines if line.strip()]
     return tags
 
 
-def _labels(folder: archive.Folder, num_pictures: int) -> dict[int, list[int]]:
+def _labels(folder: archive.Folder, num_pictures: int) -> dict[int | None, list[int]]:
     """Picture -> the numbers of its labels."""
-    labels = {number: [] for number in range(1, num_pictures + 1)}
+    labels: dict[int | None, list[int]] = {number: [] for number in range(1, num_pictures + 1)}
     for column, name in enumerate(LABELS):
-        path = folder / f"{name}.txt"
-        for line_number, line in enumerate(archive.read_lines(path), start=1):
-            if not line.strip():
-                continue
-            number = archive.number(line)
+        for where, line in archive.numbered_lines(folder / f"{name}.txt"):
+            number = whole_number(line)
             if number not in labels:
                 raise UserError(
-                    f"{path}, line {line_number}: expected a picture's number, 1 to "
-                    f"{num_pictures}, found {line.strip()[:40]!r}"
+                    f"{where}: expected a picture's number, 1 to {num_pictures}, found "
+                    f"{line[:40]!r}"
                 )
             labels[number].append(column)
     return labels

@@ -1,6 +1,5 @@
 """MS COCO 2014 (Lin et al., ECCV 2014), from its own archives."""
 
-import dataclasses
 import json
 from typing import Any
 
@@ -13,16 +12,8 @@ _ANNOTATIONS = "annotations_trainval2014.zip"
 _MAX_BYTES = 2**29
 _PARTS = ("train2014", "val2014")
 
-
-@dataclasses.dataclass(eq=False, kw_only=True)
-class Config(base.Config):
-    """What is built of MS COCO 2014.
-
-    Attributes:
-      num_words: the size of the vocabulary.
-    """
-
-    num_words: int = 2_000
+# Captions, categories of objects, file.
+_Picture = tuple[list[str], set[int], archive.Folder]
 
 
 class Mscoco2014(base.PairsBuilder):
@@ -33,7 +24,7 @@ class Mscoco2014(base.PairsBuilder):
     number, none a rule.
     """
 
-    BUILDER_CONFIGS = [Config(name="pairs")]  # noqa: RUF012 - the name is tensorflow-datasets'
+    BUILDER_CONFIGS = [base.Config(name="pairs", num_words=2_000)]
     HOMEPAGE = "https://cocodataset.org/"
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""Files that are not in the manual folder are downloaded from
     https://cocodataset.org/#download: train2014.zip, val2014.zip and {_ANNOTATIONS} (or folders
@@ -45,35 +36,30 @@ class Mscoco2014(base.PairsBuilder):
         names = _ANNOTATIONS, _ANNOTATIONS[:-4], "annotations"
         notes = fetch.download(f"{_URL}annotations/{_ANNOTATIONS}", *names)
         notes = archive.around(notes, "instances_train2014.json")
-        pictures, categories = {}, {}
+        pictures: dict[int, _Picture] = {}
+        categories: dict[int, str] = {}
         for part in _PARTS:
             folder = fetch.download(f"{_URL}zips/{part}.zip", f"{part}.zip", part)
             found, categories = _read_part(folder, notes, part, faults)
             pictures.update(found)
-        pictures = {number: pictures[number] for number in sorted(pictures)}
         column = base.columns(sorted(categories))
-        vocabulary = base.frequent_words(
-            (captions for captions, _, _ in pictures.values()), self.builder_config.num_words
-        )
-        word = base.columns(vocabulary)
         pairs = [
             base.Pair(
-                id=f"{path.parent.name}/{path.name}",
+                # typeshed takes the parent of a zipfile.Path for any PathLike.
+                id=f"{path.parent.name}/{path.name}",  # type: ignore[attr-defined]
                 texts=captions,
-                words=base.numbers(base.words_of(captions), word),
                 labels=base.numbers(objects, column),
                 picture=path,
             )
-            for number, (captions, objects, path) in pictures.items()
+            for _, (captions, objects, path) in sorted(pictures.items())
         ]
-        return base.Contents(
-            vocabulary, [categories[n] for n in sorted(categories)], {"pairs": pairs}
-        )
+        label_names = [categories[number] for number in sorted(categories)]
+        return base.Contents(None, label_names, {"pairs": pairs})
 
 
 def _read_part(
     folder: archive.Folder, notes: archive.Folder, part: str, faults: base.Faults
-) -> tuple[dict[int, tuple], dict[int, str]]:
+) -> tuple[dict[int, _Picture], dict[int, str]]:
     """Number -> captions, categories and file of the pictures with an object; category -> name."""
     instances, captions = notes / f"instances_{part}.json", notes / f"captions_{part}.json"
     images, objects, categories = _load(
@@ -85,7 +71,7 @@ def _read_part(
     (texts,) = _load(captions, annotations={"image_id": int, "caption": str})
     names = {entry["id"]: entry["name"] for entry in categories}
     folder = archive.within(folder, part)
-    found = {}
+    found: dict[int, _Picture] = {}
     for image in images:
         file = f"COCO_{part}_{image['id']:012}.jpg"
         if image["file_name"] != file:
@@ -108,12 +94,10 @@ def _read_part(
                 f"{entry['category_id']} is not in its lists"
             )
         found[entry["image_id"]][1].add(entry["category_id"])
-    kept = {}
-    for number, (sentences, labels, path) in found.items():
+    for number, (sentences, labels, _) in found.items():
         if labels and not sentences:
             faults.found("captions", f"{captions}: picture {number} has no caption")
-        elif labels:
-            kept[number] = sentences, labels, path
+    kept = {number: one for number, one in found.items() if one[0] and one[1]}
     return kept, names
 
 
@@ -122,19 +106,18 @@ def _load(path: archive.Folder, **lists: dict[str, type]) -> list[list[dict[str,
 
     Outlines and boxes of objects, which fill most of a file, are dropped as they are parsed.
     """
-    fields = {name for entry in lists.values() for name in entry}
-    kept = fields | set(lists)
+    kept = set(lists).union(*lists.values())
     try:
         loaded = json.loads(
             archive.read(path, _MAX_BYTES),
             object_hook=lambda entry: {k: entry[k] for k in kept & entry.keys()},
         )
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no whole JSON file ({error}); unpack it again") from error
+        raise UserError(f"{path} is not a complete JSON file ({error}); unpack it again") from error
     for name, types in lists.items():
         entries = loaded.get(name) if isinstance(loaded, dict) else None
         if not isinstance(entries, list) or not entries:
-            raise UserError(f"{path} has no list {name!r}; it is no annotation file of MS COCO")
+            raise UserError(f"{path} has no list {name!r}; it is not an annotation file of MS COCO")
         for number, entry in enumerate(entries):
             if not isinstance(entry, dict) or not all(
                 isinstance(entry.get(field), kind) and _can_be_written(entry[field])

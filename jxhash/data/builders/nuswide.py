@@ -1,6 +1,7 @@
 """NUS-WIDE (Chua et al., CIVR 2009), from its own archives, with its 21 or 10 largest concepts."""
 
-import dataclasses
+import functools
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -17,19 +18,7 @@ _CONCEPT = re.compile(r"[\w -]{1,80}", re.ASCII)
 _FILE = re.compile(r"(?:C:/ImageData/Flickr/)?([\w-]+/\d+_(\d+)\.jpg)", re.ASCII)
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
-class Config(base.Config):
-    """What is built of NUS-WIDE.
-
-    Attributes:
-      num_concepts: the concepts kept as labels, the largest first.
-      num_pictures: the pictures of the archive.
-      num_tags: the words of the archive's list.
-    """
-
-    num_concepts: int
-    num_pictures: int = 269_648
-    num_tags: int = 1_000
+_config = functools.partial(base.Config, num_pictures=269_648, num_words=1_000)
 
 
 class Nuswide(base.PairsBuilder):
@@ -41,11 +30,11 @@ class Nuswide(base.PairsBuilder):
     without the pictures.
     """
 
-    BUILDER_CONFIGS = [  # noqa: RUF012 - the name is tensorflow-datasets'
-        Config(name="tc21", num_concepts=21),
-        Config(name="tc10", num_concepts=10),
-        Config(name="tc21-tags", num_concepts=21, pictures=False),
-        Config(name="tc10-tags", num_concepts=10, pictures=False),
+    BUILDER_CONFIGS = [
+        _config(name="tc21", num_labels=21),
+        _config(name="tc10", num_labels=10),
+        _config(name="tc21-tags", num_labels=21, pictures=False),
+        _config(name="tc10-tags", num_labels=10, pictures=False),
     ]
     HOMEPAGE = _URL + "NUS-WIDE.html"
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""Ask for the pictures at {_URL}NUS-WIDE.html and put them into
@@ -71,19 +60,14 @@ class Nuswide(base.PairsBuilder):
         if config.pictures:
             pictures = archive.within(fetch.manual("Flickr", "Flickr.zip"), "Flickr")
         files = archive.read_lines(images / "Imagelist.txt")
-        if len(files) != config.num_pictures:
-            raise UserError(
-                f"{images / 'Imagelist.txt'} has {len(files):,} lines, not "
-                f"{config.num_pictures:,}; it is another version of the archive"
-            )
+        listed = f"{images / 'Imagelist.txt'} has"
+        archive.require_count(listed, len(files), config.num_pictures, "lines")
         names, labels = _largest(
-            archive.read_lines(concepts / "Concepts81.txt"), truth, len(files), config.num_concepts
+            archive.read_lines(concepts / "Concepts81.txt"), truth, len(files), config.num_labels
         )
         vocabulary = [line.strip() for line in archive.read_lines(tags / "TagList1k.txt")]
-        if len(vocabulary) != config.num_tags:
-            raise UserError(
-                f"{tags / 'TagList1k.txt'} has {len(vocabulary):,} tags, not {config.num_tags:,}"
-            )
+        listed = f"{tags / 'TagList1k.txt'} has"
+        archive.require_count(listed, len(vocabulary), config.num_words, "tags")
         pairs = _pairs(files, labels, tags, pictures, len(vocabulary), faults)
         return base.Contents(vocabulary, names, {"pairs": pairs})
 
@@ -107,8 +91,7 @@ def _marks(path: archive.Folder, num_pictures: int) -> np.ndarray:
     for number, line in enumerate(lines, start=1):
         if line not in (b"0", b"1"):
             raise UserError(f"{path}, line {number}: expected 0 or 1, found {line[:40]!r}")
-    if len(lines) != num_pictures:
-        raise UserError(f"{path} has {len(lines):,} lines, Imagelist.txt has {num_pictures:,}")
+    archive.require_count(f"{path} has", len(lines), num_pictures, "lines")
     return np.array([line == b"1" for line in lines], np.uint8)
 
 
@@ -123,9 +106,12 @@ def _pairs(
     """The pairs that have a label, one line of each list at a time."""
     bags = archive.stream_lines(tags / "AllTags1k.txt")
     raw = archive.stream_lines(tags / "All_Tags.txt")
-    for number, (file, mark, bag, line) in enumerate(
-        archive.zipped(f"Imagelist.txt and the lists in {tags}", files, labels, bags, raw), start=1
-    ):
+    for number, row in enumerate(itertools.zip_longest(files, labels, bags, raw), start=1):
+        if any(cell is None for cell in row):
+            raise UserError(
+                f"Imagelist.txt and the lists in {tags} differ in length; get them of one version"
+            )
+        file, mark, bag, line = row
         found = _FILE.fullmatch(file.strip().replace("\\", "/"))
         if not found:
             raise UserError(

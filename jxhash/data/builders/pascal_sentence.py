@@ -1,6 +1,5 @@
 """Pascal Sentences (Rashtchian et al., 2010), from the authors' page."""
 
-import dataclasses
 import html.parser
 import re
 
@@ -9,24 +8,7 @@ from jxhash.errors import UserError
 
 _PAGE = "index.html"
 _CELLS = ("table", "tr", "td")
-_FILE = re.compile(r"([\w-]+)/([\w-]+)\.jpg", re.ASCII)
-
-
-@dataclasses.dataclass(eq=False, kw_only=True)
-class Config(base.Config):
-    """What is built of Pascal Sentences.
-
-    Attributes:
-      num_pictures: the pictures of the page.
-      num_classes: their classes, which are its folders.
-      num_sentences: the sentences of a picture.
-      num_words: the size of the vocabulary.
-    """
-
-    num_pictures: int = 1_000
-    num_classes: int = 20
-    num_sentences: int = 5
-    num_words: int = 1_000
+_FILE = re.compile(r"([\w-]+)/[\w-]+\.jpg", re.ASCII)
 
 
 class PascalSentence(base.PairsBuilder):
@@ -36,7 +18,9 @@ class PascalSentence(base.PairsBuilder):
     the most pictures; papers give the number, none a rule.
     """
 
-    BUILDER_CONFIGS = [Config(name="pairs")]  # noqa: RUF012 - the name is tensorflow-datasets'
+    BUILDER_CONFIGS = [
+        base.Config(name="pairs", num_pictures=1_000, num_labels=20, num_texts=5, num_words=1_000)
+    ]
     HOMEPAGE = "http://vision.cs.uiuc.edu/pascal-sentences/"
     MANUAL_DOWNLOAD_INSTRUCTIONS = """There is no archive, only a page: `wget -r -np -nH
     http://vision.cs.uiuc.edu/pascal-sentences/` in the manual folder makes `pascal-sentences`, with
@@ -50,43 +34,27 @@ class PascalSentence(base.PairsBuilder):
         folder = archive.around(fetch.manual("pascal-sentences", "pascal-sentences.zip"), _PAGE)
         page = _Page()
         page.feed("\n".join(archive.read_lines(folder / _PAGE)))
-        classes = sorted({name for name, _ in map(_split, page.sentences)})
-        if (len(page.sentences), len(classes)) != (config.num_pictures, config.num_classes):
-            raise UserError(
-                f"{folder / _PAGE} shows {len(page.sentences):,} pictures of {len(classes)} "
-                f"classes, not {config.num_pictures:,} of {config.num_classes}; it is cut, or "
-                "another version"
-            )
-        kept = {}
+        classes = sorted(set(map(_class_of, page.sentences)))
+        shown = f"{folder / _PAGE} shows"
+        archive.require_count(shown, len(page.sentences), config.num_pictures, "pictures")
+        shown += f" {len(page.sentences):,} pictures of"
+        archive.require_count(shown, len(classes), config.num_labels, "classes")
+        pairs = []
         for number, (file, sentences) in enumerate(page.sentences.items(), start=1):
-            if len(sentences) == config.num_sentences:
-                kept[file] = sentences
+            if len(sentences) == config.num_texts:
+                labels = [classes.index(_class_of(file))]
+                pairs.append(base.Pair(file, sentences, labels=labels, picture=folder / file))
                 continue
-            faults.found(
-                "sentences",
-                f"{folder / _PAGE}, picture {number} ({file}): {len(sentences)} sentences, not "
-                f"{config.num_sentences}",
-            )
-        vocabulary = base.frequent_words(kept.values(), config.num_words)
-        word = base.columns(vocabulary)
-        pairs = [
-            base.Pair(
-                id=file,
-                texts=sentences,
-                words=base.numbers(base.words_of(sentences), word),
-                labels=[classes.index(_split(file)[0])],
-                picture=folder / file,
-            )
-            for file, sentences in kept.items()
-        ]
-        return base.Contents(vocabulary, classes, {"pairs": pairs})
+            what = f"{len(sentences)} sentences, not {config.num_texts}"
+            faults.found("sentences", f"{folder / _PAGE}, picture {number} ({file}): {what}")
+        return base.Contents(None, classes, {"pairs": pairs})
 
 
-def _split(file: str) -> tuple[str, str]:
+def _class_of(file: str) -> str:
     found = _FILE.fullmatch(file)
     if not found:
         raise UserError(f"{_PAGE} shows the picture {file[:80]!r}; expected class/name.jpg")
-    return found[1], found[2]
+    return found[1]
 
 
 class _Page(html.parser.HTMLParser):

@@ -1,26 +1,25 @@
 """From a data set that a builder prepared to one that methods train on."""
 
 import contextlib
-import functools
 import hashlib
 import io
 import itertools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash import arrays
+from jxhash import formats
 from jxhash.atomic_files import read_json, write_atomically
 from jxhash.data import builders, protocols
-from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
+from jxhash.data.dataset import Dataset, Input, content_hash, from_parts
 from jxhash.data.own.description import Words
 from jxhash.data.own.own_files import as_array
 from jxhash.data.pictures import feature_files
-from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares, said_of, some_rows
+from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares, said_of
 from jxhash.errors import UserError
 
 # What a run needs of all pairs at once, collected at the first use: reading it off the records
@@ -35,52 +34,19 @@ FORMS = {"-sentences": Words(form="tokens"), "-tf-idf": Words(form="tf-idf")}
 
 
 class Pairs(NamedTuple):
-    """A prepared data set, in the order of its archive.
+    """A prepared data set, in the order of its archive."""
 
-    Attributes:
-      name: of the data set and its config, as protocols call it.
-      ids: of each pair the path of its picture, below the archive's folder of pictures.
-      texts: its tags or sentences, a line each.
-      words: bag of words, uint8 [n, V] in {0, 1}.
-      labels: multi-hot, uint8 [n, C]; None where the data set has none.
-      parts: the split of the archive that each pair is in, such as "train".
-      arrays: features that the archive brings, float64 [n, D] each.
-      pictures: the encoded pictures, read when asked for; None where none were built.
-      pictures_sha256: of the hashes of the pictures; None likewise.
-      metadata: of the builder: `vocabulary`, `label_names`, `skipped`.
-      version: of the builder.
-    """
-
-    name: str
-    ids: list[str]
-    texts: list[str]
-    words: np.ndarray
-    labels: np.ndarray | None
-    parts: np.ndarray
-    arrays: Mapping[str, np.ndarray]
-    pictures: Pictures | None
-    pictures_sha256: str | None
-    metadata: Mapping[str, Any]
+    name: str  # of the data set and its config, as protocols call it
+    ids: list[str]  # paths of the pictures, below the archive's folder of pictures
+    texts: list[str]  # tags or sentences of a pair, a line each
+    words: np.ndarray  # bag of words, uint8 [n, V] in {0, 1}
+    labels: np.ndarray | None  # multi-hot uint8 [n, C]; None where the data set has none
+    parts: np.ndarray  # the split of the archive that each pair is in, such as "train"
+    arrays: Mapping[str, np.ndarray]  # features that the archive brings, float64 [n, D] each
+    pictures: Pictures | None  # encoded, read when asked for; None where none were built
+    pictures_sha256: str | None  # of the hashes of the pictures
+    metadata: Mapping[str, Any]  # of the builder: `vocabulary`, `label_names`, `skipped`
     version: str
-
-
-def _naming_damage(opens: Callable[..., Pairs]) -> Callable[..., Pairs]:
-    """Makes a UserError of whatever the readers of the several files raise."""
-
-    @functools.wraps(opens)
-    def opened(folder: str | os.PathLike) -> Pairs:
-        try:
-            return opens(folder)
-        except UserError:
-            raise
-        except Exception as error:
-            reason = (str(error).strip().splitlines() or [""])[0][:120]
-            raise UserError(
-                f"{folder} is damaged ({type(error).__name__}: {reason}); remove it and build it "
-                "again"
-            ) from error
-
-    return opened
 
 
 def _require_known_features(path: pathlib.Path) -> None:
@@ -96,21 +62,29 @@ def _require_known_features(path: pathlib.Path) -> None:
             waiting.extend(one.values() if isinstance(one, dict) else one)
 
 
-@_naming_damage
-def open_pairs(folder: str | os.PathLike) -> Pairs:
-    """Opens what a builder prepared.
-
-    Args:
-      folder: the folder of the prepared data set, `<data_dir>/<name>/<config>/<version>`.
+def open_pairs(folder: str | os.PathLike[str]) -> Pairs:
+    """Opens what a builder prepared in a folder, `<data_dir>/<name>/<config>/<version>`.
 
     Raises:
       UserError: there is none, or it is damaged.
     """
+    try:
+        return _opened(pathlib.Path(folder))
+    except UserError:
+        raise
+    # Each of the readers has errors of its own.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0][:120]
+        raise UserError(
+            f"{folder} is damaged ({type(error).__name__}: {reason}); remove it and build it again"
+        ) from error
+
+
+def _opened(folder: pathlib.Path) -> Pairs:
     import tensorflow_datasets as tfds
 
-    folder = pathlib.Path(folder)
     if not (folder / "dataset_info.json").is_file():
-        raise UserError(f"{folder} is no prepared data set; see docs/data.md for how to build it")
+        raise UserError(f"{folder} is not a prepared data set; docs/data.md says how to build it")
     _require_known_features(folder / "features.json")
     builder = tfds.builder_from_directory(folder)
     splits = list(builder.info.splits)
@@ -119,6 +93,7 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
     table = _kept_table(folder / _TABLE)
     if table is None or ("pictures" in table) != (decoders is not None):
         table = _table(source, builder, folder / _TABLE)
+    pictures = Pictures(lambda place: source[place]["image"], table["places"])
     return Pairs(
         name=f"{builder.name}/{builder.builder_config.name}",
         ids=_unjoined(table["ids"], table["ids_ends"]),
@@ -127,24 +102,20 @@ def open_pairs(folder: str | os.PathLike) -> Pairs:
         labels=table.get("labels"),
         parts=table["parts"],
         arrays={name[6:]: array for name, array in table.items() if name.startswith("array_")},
-        pictures=_pictures(source, table["places"]) if decoders else None,
+        pictures=pictures if decoders else None,
         pictures_sha256=table["pictures"].tobytes().hex() if decoders else None,
         metadata=builder.info.metadata,
         version=str(builder.version),
     )
 
 
-def _pictures(source: Any, places: np.ndarray) -> Pictures:
-    return Pictures(lambda place: source[place]["image"], places)
-
-
 def _kept_table(path: pathlib.Path) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        table = {name: arrays.whole(entry) for name, entry in arrays.open_file(path).items()}
+        table = {name: formats.whole(entry) for name, entry in formats.open_file(path).items()}
         _check(table)
-    # What is of another kind fails in as many ways.
+    # A damaged table raises many kinds of errors.
     except Exception as error:
         raise UserError(f"{path} is damaged ({error}); remove it, and it is made again") from error
     return table
@@ -159,10 +130,9 @@ def _check(table: Mapping[str, np.ndarray]) -> None:
         raise ValueError("its words do not fit its rows")
     for name in ("ids", "texts"):
         content, ends = table[name], table[f"{name}_ends"]
-        starts = np.append(0, ends[:-1])
         if content.dtype != np.uint8 or ends.dtype != np.int64 or ends.shape != (rows,):
             raise ValueError(f"its {name} do not fit its rows")
-        if (starts > ends).any() or ends[-1:].sum() != content.size:
+        if (np.diff(ends, prepend=0) < 0).any() or ends[-1:].sum() != content.size:
             raise ValueError(f"its {name} do not end where they should")
         _unjoined(content, ends)
     others = [array for name, array in table.items() if name.startswith(("labels", "array_"))]
@@ -172,7 +142,7 @@ def _check(table: Mapping[str, np.ndarray]) -> None:
 
 def _table(source: Any, builder: Any, path: pathlib.Path) -> dict[str, np.ndarray]:
     """Collects what is needed of all records but their pictures, and keeps it in a file."""
-    collected = {name: [] for name in builder.info.features}
+    collected: dict[str, list[Any]] = {name: [] for name in builder.info.features}
     for record in _records(source):
         for name, values in collected.items():
             values.append(_digest(record[name]) if name == "image" else record[name])
@@ -183,7 +153,7 @@ def _table(source: Any, builder: Any, path: pathlib.Path) -> dict[str, np.ndarra
     words = arrays.pop("words")
     splits = builder.info.splits
     parts = np.repeat(list(splits), [split.num_examples for split in splits.values()])
-    table = {
+    table: dict[str, Any] = {
         "places": order,
         "parts": parts[order],
         "words": np.packbits(words, axis=1),
@@ -201,7 +171,7 @@ def _table(source: Any, builder: Any, path: pathlib.Path) -> dict[str, np.ndarra
     return table
 
 
-def _digest(content: bytes | np.ndarray) -> np.ndarray:
+def _digest(content: Any) -> np.ndarray:
     """SHA-256, uint8 [32]."""
     return np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
 
@@ -223,7 +193,7 @@ def _unjoined(content: np.ndarray, ends: np.ndarray) -> list[str]:
     return [joined[begin:end].decode() for begin, end in itertools.pairwise(bounds)]
 
 
-def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dataset:
+def load(name: str, data_dir: str | os.PathLike[str], size: int | None = None) -> Dataset:
     """A prepared data set under a protocol.
 
     Args:
@@ -232,11 +202,9 @@ def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dat
         protocol, a file of indices: "mirflickr25k:split.mat", or "mirflickr25k:split.mat:0" with
         the number of the first row (see `protocols.read`). "-sentences" behind the data set makes
         texts token numbers ("iapr_tc12-sentences:dcmh"), "-tf-idf" weighs their words.
-      data_dir: the folder that data sets were prepared in. Features of the pictures are read from
-        `image_features.npz` in the folder of the prepared data set, where the archive does not
-        bring any (see `read_features`).
-      size: height and width of the pictures, where these themselves are the images; None for
-        features.
+      data_dir: the folder that data sets were prepared in. Features that the archive does not bring
+        are read from `image_features.npz` in the folder of the prepared data set.
+      size: height and width of the pictures as images; None for features as images.
 
     Raises:
       UserError: a part of the name is unknown, the data set is not prepared, features are missing
@@ -247,20 +215,21 @@ def load(name: str, data_dir: str | os.PathLike, size: int | None = None) -> Dat
     data = data.removesuffix(form)
     _, config = builders.resolve(data)
     folder = pathlib.Path(data_dir) / data.partition("/")[0] / config.name
-    versions = sorted(folder.glob("*/dataset_info.json"))
+    versions = sorted(path.parent for path in folder.glob("*/dataset_info.json"))
     if not versions:
         raise UserError(
             f"{folder} holds no prepared data set; build it with "
             f"`python -m jxhash.data.builders {data} --data_dir={data_dir}`"
         )
-    pairs = open_pairs(versions[-1].parent)
+    pairs = open_pairs(versions[-1])
     split = division(pairs, protocol, number)
+    images: Input
     if size is not None:
         images = pixels(pairs, size)
     elif "image_features" in pairs.arrays:
         images = pairs.arrays["image_features"].astype(np.float32)
     else:
-        images = read_features(versions[-1].parent / FEATURES, pairs.ids)
+        images = read_features(versions[-1] / FEATURES, pairs.ids)
     return dataset(pairs, split, images, FORMS.get(form))
 
 
@@ -275,24 +244,21 @@ def _parts_of(name: str) -> tuple[str, str, int | None]:
 
 
 def division(pairs: Pairs, protocol: str, number: int | None = None) -> protocols.Split:
-    """Divides prepared pairs.
+    """Divides prepared pairs by a protocol, or by a file or folder of indices.
 
-    Args:
-      pairs: a prepared data set.
-      protocol: its name, or the path of a file or folder of indices.
-      number: the seed of a protocol, by default 0; how a file calls the first row.
+    `number` is the seed of a protocol, by default 0, or how a file calls the first row.
     """
     path = pathlib.Path(protocol).expanduser()
     if protocol not in ("archive", *protocols.names()) and path.exists():
         return protocols.read(path, len(pairs.ids), first=number)
     if protocol != "archive":
-        tagged = pairs.words.any(axis=1)
+        tagged = np.asarray(pairs.words.any(axis=1))
         return protocols.draw(protocol, pairs.name, len(pairs.ids), number or 0, tagged=tagged)
-    parts = {part: np.flatnonzero(pairs.parts == part) for part in ("train", "test")}
-    if not all(map(len, parts.values())):
+    train, query = (np.flatnonzero(pairs.parts == part) for part in ("train", "test"))
+    if not (train.size and query.size):
         raise UserError(f"the archive of {pairs.name} does not divide its pairs; name a protocol")
-    card = {"protocol": "archive", "data": pairs.name}
-    return protocols.given(parts["test"], parts["train"], card)
+    parts = {"query": query, "database": train, "train": train, "validation": query[:0]}
+    return protocols.of_parts(parts, {"protocol": "archive", "data": pairs.name})
 
 
 def pixels(pairs: Pairs, size: int) -> EncodedPictures:
@@ -307,14 +273,7 @@ def pixels(pairs: Pairs, size: int) -> EncodedPictures:
 
 
 def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
-    """Reads features of pictures, in the order of `ids`.
-
-    Args:
-      path: a feature file, see `features`.
-      ids: of the pairs.
-
-    Returns:
-      float32 [n, D].
+    """Reads the pictures' features, float32 [n, D], from a feature file, in the order of `ids`.
 
     Raises:
       UserError: the file is missing or malformed, or lacks a pair.
@@ -326,23 +285,17 @@ def read_features(path: pathlib.Path, ids: Sequence[str]) -> np.ndarray:
         )
     found = feature_files.read(path)
     rows, _ = feature_files.matched(path, ids, found.ids)
-    return found.features[rows].astype(np.float32)
+    return np.asarray(found.features[rows], np.float32)
 
 
 def dataset(
-    pairs: Pairs,
-    split: protocols.Split,
-    images: np.ndarray | EncodedPictures,
-    words: Words | None = None,
+    pairs: Pairs, split: protocols.Split, images: Input, words: Words | None = None
 ) -> Dataset:
     """Prepared pairs and a division of them, as methods train on them.
 
-    Args:
-      pairs: a prepared data set.
-      split: which rows are what.
-      images: what networks read of the pictures, rows in the order of `pairs`; or these (`pixels`).
-      words: how texts become arrays, with a vocabulary of the training pairs alone; by default they
-        are the protocol's bags of words, or the archive's own features where it has no texts.
+    Images are features of the pictures in the order of the pairs, or the pictures (`pixels`). Texts
+    become arrays as `words` says, with a vocabulary of the training pairs alone; by default they
+    are the protocol's bags of words, or the archive's own features where it has no texts.
 
     Raises:
       UserError: the pairs have no labels, the images are not as many, or texts have no words.
@@ -352,40 +305,25 @@ def dataset(
     if len(images) != len(pairs.ids):
         raise UserError(f"{len(images):,} images were given for {len(pairs.ids):,} pairs")
     texts, said, vocabulary_size = _texts(pairs, split, words)
-    inputs = {"image": images, "text": texts}
-    arrays = {**inputs, "labels": pairs.labels, "ids": np.array(pairs.ids)}
+    inputs: dict[str, Input] = {"image": images, "text": texts}
+    arrays: dict[str, Any] = {**inputs, "labels": pairs.labels, "ids": np.array(pairs.ids)}
     name = pairs.name
     if isinstance(images, EncodedPictures):
         name += f"-pixels-{images.shape[1]}"
         arrays["image"] = np.array([pairs.pictures_sha256, images.described])
-    arrays |= {part: getattr(split, part) for part in protocols.PARTS}
-
-    def items(rows: np.ndarray) -> Items:
-        return Items(
-            {name: some_rows(array, rows) for name, array in inputs.items()},
-            pairs.labels[rows],
-            [pairs.texts[row] or pairs.ids[row] for row in rows],
-            pairs.pictures.take(rows) if pairs.pictures is not None else None,
-        )
-
-    train, database = items(split.train), items(split.database)
-    return Dataset(
-        card={
-            "name": name,
-            "version": pairs.version,
-            "image": said_of(images),
-            "text": said,
-            "split": dict(split.card),
-            "sizes": split.card["sizes"],
-            "skipped": dict(pairs.metadata["skipped"]),
-            "sha256": content_hash(arrays),
-        },
-        training={"pairs": {**train.inputs, "labels": train.labels}},
-        tasks=both_directions(items(split.query), database),
-        validation=both_directions(items(split.validation), train) if len(split.validation) else (),
-        trained=train,
-        vocabulary_size=vocabulary_size,
-    )
+    parts = {part: getattr(split, part) for part in protocols.PARTS}
+    card = {
+        "name": name,
+        "version": pairs.version,
+        "image": said_of(images),
+        "text": said,
+        "split": dict(split.card),
+        "sizes": split.card["sizes"],
+        "skipped": dict(pairs.metadata["skipped"]),
+        "sha256": content_hash(arrays | parts),
+    }
+    titles = [text or name for text, name in zip(pairs.texts, pairs.ids, strict=True)]
+    return from_parts(card, inputs, pairs.labels, titles, pairs.pictures, parts, vocabulary_size)
 
 
 def _texts(
@@ -393,8 +331,7 @@ def _texts(
 ) -> tuple[np.ndarray, str, int | None]:
     """Arrays, what these are in words, and the number of words where they are numbers."""
     if words is not None:
-        rows, said, size = as_array(pairs.texts, split.train, words)
-        return np.asarray(rows), said, size
+        return as_array(pairs.texts, split.train, words)
     number = pairs.words.shape[1]
     if not number:
         return pairs.arrays["text_features"].astype(np.float32), "the archive's own features", None

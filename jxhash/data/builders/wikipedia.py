@@ -1,10 +1,8 @@
 """The Wikipedia cross-modal set (Rasiwasia et al., ACM Multimedia 2010), from its own archive."""
 
-import dataclasses
 import html
 import re
-
-import numpy as np
+from collections.abc import Iterator
 
 from jxhash.data.builders import archive, base, wikipedia_features
 from jxhash.errors import UserError
@@ -13,17 +11,6 @@ from jxhash.errors import UserError
 _URL = "http://www.svcl.ucsd.edu/projects/crossmodal/wikipedia_dataset.zip"
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 _MARKUP = re.compile(r"<[^<>]*>")
-
-
-@dataclasses.dataclass(eq=False, kw_only=True)
-class Config(base.Config):
-    """What is built of Wikipedia.
-
-    Attributes:
-      num_words: the size of the vocabulary.
-    """
-
-    num_words: int = 3_000
 
 
 class WikipediaCrossModal(base.PairsBuilder):
@@ -36,11 +23,11 @@ class WikipediaCrossModal(base.PairsBuilder):
     papers give the number, none a rule.
     """
 
-    BUILDER_CONFIGS = [  # noqa: RUF012 - the name is tensorflow-datasets'
-        Config(name="pairs"),
-        Config(name="features", pictures=False),
+    BUILDER_CONFIGS = [
+        base.Config(name="pairs", num_words=3_000),
+        base.Config(name="features", pictures=False, num_words=3_000),
     ]
-    ARRAYS = {"image_features": 128, "text_features": 10}  # noqa: RUF012
+    ARRAYS = {"image_features": 128, "text_features": 10}
     HOMEPAGE = "http://www.svcl.ucsd.edu/projects/crossmodal/"
     MANUAL_DOWNLOAD_INSTRUCTIONS = """Downloaded where it is not in the manual folder:
     wikipedia_dataset.zip (or its folder `wikipedia_dataset`, or `wikipedia`), from
@@ -52,69 +39,50 @@ class WikipediaCrossModal(base.PairsBuilder):
         """Reads the authors' lists, their features and the articles."""
         names = "wikipedia_dataset.zip", "wikipedia_dataset", "wikipedia"
         folder = archive.around(fetch.download(_URL, *names), wikipedia_features.FILES[0])
-        lines = archive.read_lines(folder / "categories.list")
-        classes = [line.strip() for line in lines if line.strip()]
+        classes = [line for _, line in archive.numbered_lines(folder / "categories.list")]
         if not all(map(_NAME.fullmatch, classes)) or len(classes) != wikipedia_features.NUM_CLASSES:
             raise UserError(
                 f"{folder / 'categories.list'}: expected {wikipedia_features.NUM_CLASSES} names "
-                f"of folders, found {len(classes)} lines; it is cut, or another version"
+                f"of folders, found {len(classes)} lines; it is truncated, or another version"
             )
         sides = dict(zip(("train", "test"), wikipedia_features.read_sides(folder), strict=True))
-        texts = {}
-        if self.builder_config.pictures:
-            texts = _read_texts(folder, sides, faults)
-        training = (texts[key] for key in sides["train"]["ids"][:, 0] if key in texts)
-        vocabulary = base.frequent_words(
-            ([text] for text in training), self.builder_config.num_words
-        )
-        word = base.columns(vocabulary)
+        with_texts = self.builder_config.pictures
         splits = {
-            name: [
-                _pair(folder, side, row, texts, word, classes)
-                for row, (key, _) in enumerate(side["ids"])
-                if key in texts or not self.builder_config.pictures
-            ]
+            name: list(_pairs(folder, name, side, classes, faults, with_texts))
             for name, side in sides.items()
         }
-        return base.Contents(vocabulary, classes, splits)
+        return base.Contents(None, classes, splits)
 
 
-def _pair(
+def _pairs(
     folder: archive.Folder,
-    side: dict[str, np.ndarray],
-    row: int,
-    texts: dict[str, str],
-    word: dict[str, int],
+    name: str,
+    side: wikipedia_features.Side,
     classes: list[str],
-) -> base.Pair:
-    key, image = side["ids"][row]
-    label = int(side["labels"][row].argmax())
-    text = [texts[key]] if key in texts else []
-    return base.Pair(
-        id=f"{classes[label]}/{image}.jpg",
-        texts=text,
-        words=base.numbers(base.words_of(text), word),
-        labels=[label],
-        picture=folder / f"images/{classes[label]}/{image}.jpg",
-        arrays={"image_features": side["image"][row], "text_features": side["text"][row]},
-    )
-
-
-def _read_texts(
-    folder: archive.Folder, sides: dict[str, dict], faults: base.Faults
-) -> dict[str, str]:
-    """Id -> the section of an article, without its markup."""
-    texts = {}
-    for list_file, side in zip(wikipedia_features.FILES[1:], sides.values(), strict=True):
-        for number, names in enumerate(side["ids"], start=1):
-            if not all(_NAME.fullmatch(name) for name in names):
-                raise UserError(f"{folder / list_file}, line {number}: these are no file names")
-            path = folder / f"texts/{names[0]}.xml"
+    faults: base.Faults,
+    with_texts: bool,
+) -> Iterator[base.Pair]:
+    """The pairs of a split; the text of each is the section of an article, without its markup."""
+    for row, (key, image) in enumerate(side["ids"]):
+        where = f"{name}set_txt_img_cat.list, line {row + 1}"
+        label = int(side["labels"][row].argmax())
+        file = f"{classes[label]}/{image}.jpg"
+        texts = []
+        if with_texts:
+            if not (_NAME.fullmatch(key) and _NAME.fullmatch(image)):
+                raise UserError(f"{folder}, {where}: these are no file names")
             try:
-                texts[str(names[0])] = _read_text(path)
+                texts = [_read_text(folder / f"texts/{key}.xml")]
             except UserError as error:
-                faults.found("text", f"{list_file}, line {number}: {error}")
-    return texts
+                faults.found("text", f"{where}: {error}")
+                continue
+        yield base.Pair(
+            id=file,
+            texts=texts,
+            labels=[label],
+            picture=folder / "images" / file,
+            arrays={"image_features": side["image"][row], "text_features": side["text"][row]},
+        )
 
 
 def _read_text(path: archive.Folder) -> str:

@@ -9,37 +9,39 @@ import pathlib
 
 import numpy as np
 
-from jxhash import arrays
-from jxhash.data.dataset import MODALITIES, Dataset, Items, both_directions, content_hash
+from jxhash import formats
+from jxhash.data.builders import archive
+from jxhash.data.dataset import Dataset, content_hash, from_parts
 from jxhash.errors import UserError
 
 FILES = ("raw_features.mat", "trainset_txt_img_cat.list", "testset_txt_img_cat.list")
 NUM_CLASSES = 10
 _WIDTHS = {"I_tr": 128, "I_te": 128, "T_tr": 10, "T_te": 10}
 _CLASSES = [str(number) for number in range(1, NUM_CLASSES + 1)]
-# Far above what the archive holds.
-_MAX_BYTES = 2**26
+# Well above any real archive.
 _MOST_ROWS = 2**18
 _HELD_OUT = 200
 _HELD_OUT_SEED = 2010
 
+# Name -> array; the rows of all arrays belong together.
+Side = dict[str, np.ndarray]
+
 
 def load(folder: pathlib.Path) -> Dataset:
-    """Reads the set: all 2,173 training rows, which are also the database, and 693 queries.
+    """Reads the set from the files of the authors' archive, without a validation split.
 
-    Both kinds of features are shifted and scaled to mean 0 and standard deviation 1 of the training
-    rows; before, the root is taken of visual words and the logarithm of topic proportions.
-
-    Args:
-      folder: holds the files of the authors' archive.
-
-    Returns:
-      The data set, without a validation split.
+    All 2,173 training rows are also the database. Both kinds of features are shifted and scaled to
+    mean 0 and standard deviation 1 of the training rows; before, the root is taken of visual words
+    and the logarithm of topic proportions.
 
     Raises:
       UserError: a file is missing or is not what the archive holds.
     """
-    return _dataset("wikipedia", "the authors' train and test lists", *_read(folder))
+    train, query, digest = _read(folder)
+    both = {name: np.concatenate([train[name], query[name]]) for name in train}
+    rows = np.arange(len(both["labels"]))
+    first, others = np.split(rows, [len(train["labels"])])
+    return _dataset("wikipedia", "the authors' train and test lists", both, first, others, digest)
 
 
 def load_held_out(folder: pathlib.Path) -> Dataset:
@@ -51,37 +53,37 @@ def load_held_out(folder: pathlib.Path) -> Dataset:
     order = np.random.default_rng(_HELD_OUT_SEED).permutation(len(train["labels"]))
     held, rest = np.sort(order[:_HELD_OUT]), np.sort(order[_HELD_OUT:])
     rule = f"{_HELD_OUT} rows of the authors' train list are the queries (seed {_HELD_OUT_SEED})"
-    query = {name: array[held] for name, array in train.items()}
-    train = {name: array[rest] for name, array in train.items()}
-    archive = np.frombuffer(bytes.fromhex(digest), np.uint8)
-    digest = content_hash({"archive": archive, "query": held})
-    return _dataset("wikipedia-held-out", rule, train, query, digest)
+    whole = np.frombuffer(bytes.fromhex(digest), np.uint8)
+    digest = content_hash({"archive": whole, "query": held})
+    return _dataset("wikipedia-held-out", rule, train, rest, held, digest)
 
 
-def _read(folder: pathlib.Path) -> tuple[dict, dict, str]:
+def _read(folder: pathlib.Path) -> tuple[Side, Side, str]:
     train, query = read_sides(folder)
-    features = {}
+    hashed: Side = {}
     for suffix, side in (("tr", train), ("te", query)):
-        for letter, modality in (("I", "image"), ("T", "text")):
-            side[modality] = np.asarray(side[modality], np.float32)
-            features[f"{letter}_{suffix}"] = side[modality]
+        side |= {name: side[name].astype(np.float32) for name in ("image", "text")}
         side["ids"] = side["ids"][:, 1]
-    return train, query, content_hash({**features, "tr": train["labels"], "te": query["labels"]})
+        hashed |= {f"I_{suffix}": side["image"], f"T_{suffix}": side["text"]}
+        hashed[suffix] = side["labels"]
+    return train, query, content_hash(hashed)
 
 
-def read_sides(folder: pathlib.Path) -> list[dict[str, np.ndarray]]:
+def read_sides(folder: archive.Folder) -> list[Side]:
     """The training and the test rows as the archive has them.
 
-    Args:
-      folder: holds the files of the authors' archive; may be the inside of a zip file.
-
-    Returns:
-      Of each side `image` [n, 128] and `text` [n, 10], float64, `labels` (one-hot uint8 [n, 10])
-      and `ids` (text [n, 2]: of the text and of the image).
+    Each side has `image` [n, 128] and `text` [n, 10], float64, `labels` (one-hot uint8 [n, 10]) and
+    `ids` (text [n, 2]: of the text and of the image).
 
     Raises:
       UserError: a file is missing or is not what the archive holds.
     """
+    for file in FILES:
+        if not (folder / file).is_file():
+            raise UserError(
+                f"{folder / file} is missing; unpack the data set's archive there, or point "
+                "--data_dir or JXHASH_DATA_DIR at the folder that holds it"
+            )
     features = _read_features(folder / FILES[0])
     sides = []
     for suffix, list_file in (("tr", FILES[1]), ("te", FILES[2])):
@@ -93,94 +95,56 @@ def read_sides(folder: pathlib.Path) -> list[dict[str, np.ndarray]]:
     return sides
 
 
-def _dataset(name: str, rule: str, train: dict, query: dict, digest: str) -> Dataset:
-    train, query = _standardised(train, query)
-    database = _items(train)
-    return Dataset(
-        card={
-            "name": name,
-            "version": "raw_features.mat of 2010",
-            "source": "Rasiwasia et al., ACM Multimedia 2010",
-            "features": "root of 128 visual words, log of 10 topics; standardised on training rows",
-            "split": f"{rule}; the training rows are the database",
-            "sizes": {"train": len(database), "query": len(query["labels"])},
-            "sha256": digest,
-        },
-        training={"pairs": {name: train[name] for name in (*MODALITIES, "labels")}},
-        tasks=both_directions(_items(query), database),
-        trained=database,
-    )
+def _dataset(
+    name: str, rule: str, side: Side, train: np.ndarray, query: np.ndarray, digest: str
+) -> Dataset:
+    card = {
+        "name": name,
+        "version": "raw_features.mat of 2010",
+        "source": "Rasiwasia et al., ACM Multimedia 2010",
+        "features": "root of 128 visual words, log of 10 topics; standardised on training rows",
+        "split": f"{rule}; the training rows are the database",
+        "sizes": {"train": len(train), "query": len(query)},
+        "sha256": digest,
+    }
+    inputs = {
+        "image": _standardised(np.sqrt(side["image"]), train),
+        "text": _standardised(np.log(np.maximum(side["text"], 1e-4)), train),
+    }
+    parts = {"train": train, "database": train, "query": query, "validation": query[:0]}
+    return from_parts(card, inputs, side["labels"], side["ids"].tolist(), None, parts)
 
 
-def _items(side: dict) -> Items:
-    inputs = {modality: side[modality] for modality in MODALITIES}
-    return Items(inputs, side["labels"], side["ids"].tolist())
+def _standardised(features: np.ndarray, train: np.ndarray) -> np.ndarray:
+    mean, deviation = features[train].mean(axis=0), features[train].std(axis=0)
+    scaled: np.ndarray = (features - mean) / np.maximum(deviation, 1e-6)
+    return scaled
 
 
-def _read_features(path: pathlib.Path) -> dict[str, np.ndarray]:
-    content = _read_bytes(path)
-    entries = arrays.open_mat(str(path), lambda: io.BytesIO(content))
+def _read_features(path: archive.Folder) -> dict[str, np.ndarray]:
+    content = archive.read(path)
+    entries = formats.open_mat(str(path), lambda: io.BytesIO(content))
     found = {}
     for name, width in _WIDTHS.items():
         shape = entries[name].shape if name in entries else ()
-        array = arrays.whole(entries[name]) if len(shape) == 2 and shape[1] == width else None
+        array = formats.whole(entries[name]) if len(shape) == 2 and shape[1] == width else None
         if array is None or array.dtype.kind != "f" or not 0 < len(array) <= _MOST_ROWS:
             raise UserError(f"{path} lacks {name}, a matrix of {width} columns of numbers")
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if bad.size:
-            raise UserError(f"{path}: {name} holds NaN or infinity in row {bad[0]}; mend the row")
+            raise UserError(f"{path}: {name} holds NaN or infinity in row {bad[0]}; fix the row")
         found[name] = np.asarray(array, np.float64)
     return found
 
 
-def _read_bytes(path: pathlib.Path) -> bytes:
-    """The content of a file of the archive, which may lie in a zip file."""
-    require_file(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    # A damaged zip file shows as whatever its reader happens to raise.
-    except Exception as error:
-        raise UserError(f"{path} cannot be read ({error}); unpack the archive again") from error
-    if len(content) > _MAX_BYTES:
-        raise UserError(f"{path} is larger than {_MAX_BYTES:,} bytes; it is another file")
-    return content
-
-
-def _read_list(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_list(path: archive.Folder) -> tuple[np.ndarray, np.ndarray]:
     rows = []
-    for number, line in enumerate(_read_bytes(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = line.decode("utf-8").split()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {number}: not in UTF-8") from error
+    for where, line in archive.numbered_lines(path):
+        row = line.split()
         if len(row) != 3 or row[2] not in _CLASSES:
-            raise UserError(f"{path}, line {number}: expected text id, image id, class 1 to 10")
+            raise UserError(f"{where}: expected text id, image id, class 1 to 10")
         rows.append(row)
     if not rows:
         raise UserError(f"{path} is empty; unpack the archive again")
     classes = np.array([int(row[2]) - 1 for row in rows], int)
     return np.eye(NUM_CLASSES, dtype=np.uint8)[classes], np.array([row[:2] for row in rows])
-
-
-def require_file(path: pathlib.Path) -> None:
-    """Raises a UserError where a file of a data set is missing."""
-    if not path.is_file():
-        raise UserError(
-            f"{path} is missing; unpack the data set's archive there, or point --data_dir or "
-            "JXHASH_DATA_DIR at the folder that holds it"
-        )
-
-
-def _standardised(train: dict, query: dict) -> tuple[dict, dict]:
-    train, query = (
-        {**side, "image": np.sqrt(side["image"]), "text": np.log(np.maximum(side["text"], 1e-4))}
-        for side in (train, query)
-    )
-    for modality in MODALITIES:
-        mean, deviation = train[modality].mean(axis=0), train[modality].std(axis=0)
-        for side in (train, query):
-            side[modality] = (side[modality] - mean) / np.maximum(deviation, 1e-6)
-    return train, query

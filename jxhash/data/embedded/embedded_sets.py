@@ -2,29 +2,26 @@
 
 Both are small and real, so that every method can be tried at once, and neither is the data set of a
 paper: their numbers must not be put beside published tables. The cards beside the files say how
-they were made; `experiments/build_embedded_data.py` makes them.
+they were made; `experiments/embedded_data/build.py` makes them.
 """
 
-import dataclasses
 import hashlib
 import io
-import itertools
 import json
 import pathlib
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
+from jxhash.data.dataset import Dataset, Items, both_directions, content_hash, from_parts, json_hash
 from jxhash.data.pictures import regions
-from jxhash.data.pictures.decoding import EncodedPictures, in_squares, some_rows
+from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares
 from jxhash.errors import UserError
 from jxhash.inputs.text import bags_of_words, build_vocabulary, token_numbers
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 
-# A word of a single text tells a network nothing about others.
+# A word of a single text does not generalise.
 _MIN_TEXTS = 2
 
 # The mean length of the sentences of the papers' data sets.
@@ -41,26 +38,23 @@ class _Collection(NamedTuple):
     card: dict[str, Any]
     splits: np.ndarray
     titles: list[str]
-    texts: list[str]
+    texts: list[str]  # title, keywords and description
     labels: np.ndarray
     features: np.ndarray
-    pictures: list[bytes]
+    pictures: Pictures
 
-    def rows(self, splits: Collection[str]) -> np.ndarray:
+    def rows(self, *splits: str) -> np.ndarray:
         """The numbers of the rows of some splits."""
-        return np.flatnonzero(np.isin(self.splits, list(splits)))
+        return np.flatnonzero(np.isin(self.splits, splits))
 
-    def texts_of(self, rows: np.ndarray) -> list[str]:
-        """Title, keywords and description of some rows."""
-        return [self.texts[row] for row in rows]
-
-    def items(self, rows: np.ndarray, inputs: dict[str, np.ndarray]) -> Items:
-        """Some rows for retrieval."""
+    def items(self, split: str, **inputs: np.ndarray) -> Items:
+        """The rows of a split for retrieval, with what the inputs of all rows have for them."""
+        rows = self.rows(split)
         return Items(
-            inputs,
+            {modality: array[rows] for modality, array in inputs.items()},
             self.labels[rows],
             [self.titles[row] for row in rows],
-            [self.pictures[row] for row in rows],
+            self.pictures.take(rows),
         )
 
 
@@ -71,8 +65,7 @@ def load_clipart() -> Dataset:
     rows the rest. Validation searches with them among the training rows.
     """
     clipart = _read("clipart")
-    bags = bags_of_words(clipart.texts, _training_words(clipart))
-    return _pairs(clipart, clipart.features, bags)
+    return _pairs(clipart, clipart.features)
 
 
 def load_clipart_sentences() -> Dataset:
@@ -81,84 +74,76 @@ def load_clipart_sentences() -> Dataset:
     Pictures, splits and vocabulary are those of `load_clipart`.
     """
     clipart = _read("clipart")
-    vocabulary = _training_words(clipart)
-    tokens = token_numbers(clipart.texts, vocabulary, SENTENCE_LENGTH)
-    pairs = _pairs(clipart, clipart.features, tokens)
-    card = {**pairs.card, "name": "clipart-sentences", "text": _SENTENCES}
-    return dataclasses.replace(pairs, card=card, vocabulary_size=len(vocabulary))
+    return _pairs(clipart, clipart.features, sentences=True, name="clipart-sentences")
 
 
 def load_clipart_regions() -> Dataset:
     """Clip art as sequences of regions (see `regions`) and sentences.
 
-    Splits, texts and vocabulary are those of `load_clipart_sentences`. The regions are worked out
+    Splits, texts and vocabulary are those of `load_clipart_sentences`. The regions are computed
     at the first use, in some minutes, and kept in the user's cache folder.
 
     Raises:
-      UserError: regions must be worked out, and the extras for it are not installed; or what the
+      UserError: regions must be computed, and the extras for it are not installed; or what the
         cache folder holds is damaged.
     """
     clipart = _read("clipart")
-    vocabulary = _training_words(clipart)
-    tokens = token_numbers(clipart.texts, vocabulary, SENTENCE_LENGTH)
     sequences = regions.of_pictures("clipart", clipart.pictures, clipart.features)
-    pairs = _pairs(clipart, sequences, tokens)
-    card = {
-        **pairs.card,
-        "name": "clipart-regions",
-        "text": _SENTENCES,
-        "features": f"{clipart.card['features']}; {regions.DESCRIBED}",
-        "sha256": _joined_hash(clipart.card["sha256"] | {"regions": content_hash({"": sequences})}),
-    }
-    return dataclasses.replace(pairs, card=card, vocabulary_size=len(vocabulary))
+    return _pairs(
+        clipart,
+        sequences,
+        sentences=True,
+        name="clipart-regions",
+        features=f"{clipart.card['features']}; {regions.DESCRIBED}",
+        sha256=json_hash(clipart.card["sha256"] | {"regions": content_hash({"": sequences})}),
+    )
 
 
 def load_clipart_pixels(size: int) -> Dataset:
     """Clip art whose images are the pictures themselves: uint8 [size, size, 3], decoded when read.
 
-    Splits, texts and vocabulary are those of `load_clipart`.
-
-    Args:
-      size: height and width; the pictures are stored at 64 x 64.
+    Splits, texts and vocabulary are those of `load_clipart`. The pictures are stored at 64 x 64.
     """
     clipart = _read("clipart")
     pictures = in_squares(clipart.pictures, clipart.titles, size)
-    bags = bags_of_words(clipart.texts, _training_words(clipart))
-    pairs = _pairs(clipart, pictures, bags)
-    card = {
-        **pairs.card,
-        "name": f"clipart-pixels-{size}",
-        "features": pictures.described,
-        "sha256": _joined_hash(clipart.card["sha256"] | {"pixels": pictures.described}),
-    }
-    return dataclasses.replace(pairs, card=card)
+    return _pairs(
+        clipart,
+        pictures,
+        name=f"clipart-pixels-{size}",
+        features=pictures.described,
+        sha256=json_hash(clipart.card["sha256"] | {"pixels": pictures.described}),
+    )
 
 
 def _training_words(clipart: _Collection) -> list[str]:
-    return build_vocabulary(clipart.texts_of(clipart.rows({"train"})), _MIN_TEXTS)
+    return build_vocabulary((clipart.texts[row] for row in clipart.rows("train")), _MIN_TEXTS)
 
 
 def _pairs(
-    clipart: _Collection, images: np.ndarray | EncodedPictures, texts: np.ndarray
+    clipart: _Collection,
+    images: np.ndarray | EncodedPictures,
+    *,
+    sentences: bool = False,
+    **card: str,
 ) -> Dataset:
-    """The splits of clip art, with the given images and texts of all its rows."""
-    items = {}
-    for name, splits in (
-        ("train", {"train"}),
-        ("validation", {"validation"}),
-        ("query", {"query"}),
-        ("database", {"train", "validation"}),
-    ):
-        rows = clipart.rows(splits)
-        inputs = {"image": some_rows(images, rows), "text": texts[rows]}
-        items[name] = clipart.items(rows, inputs)
-    train = items["train"]
-    return Dataset(
-        card=_card(clipart.card, {name: len(split) for name, split in items.items()}),
-        training={"pairs": {**train.inputs, "labels": train.labels}},
-        tasks=both_directions(items["query"], items["database"]),
-        validation=both_directions(items["validation"], train),
-        trained=train,
+    """The splits of clip art, with the given images of all its rows."""
+    vocabulary = _training_words(clipart)
+    if sentences:
+        texts = token_numbers(clipart.texts, vocabulary, SENTENCE_LENGTH)
+        card["text"] = _SENTENCES
+    else:
+        texts = bags_of_words(clipart.texts, vocabulary)
+    parts = {name: clipart.rows(name) for name in ("train", "validation", "query")}
+    parts["database"] = clipart.rows("train", "validation")
+    sizes = {name: len(rows) for name, rows in parts.items()}
+    return from_parts(
+        _card(clipart.card, sizes) | card,
+        {"image": images, "text": texts},
+        clipart.labels,
+        clipart.titles,
+        clipart.pictures,
+        parts,
+        len(vocabulary) if sentences else None,
     )
 
 
@@ -172,29 +157,19 @@ def load_clipart_emoji() -> Dataset:
     style between the collections is no difference of content. Validation is on clip art alone.
     """
     clipart, emoji = _read("clipart"), _read("emoji")
-    train, held_out = clipart.rows({"train"}), clipart.rows({"validation"})
-    part = {name: emoji.rows({name}) for name in np.unique(emoji.splits)}
-    vocabulary = build_vocabulary(clipart.texts_of(train), _MIN_TEXTS)
-
-    emoji_images = _centred(emoji.features, part["picture_database"])
-    clipart_images = _centred(clipart.features, train)
-
-    def pictures(rows: np.ndarray) -> Items:
-        return emoji.items(rows, {"image": emoji_images[rows]})
-
-    def texts(rows: np.ndarray) -> Items:
-        return emoji.items(rows, {"text": bags_of_words(emoji.texts_of(rows), vocabulary)})
-
-    def pairs(rows: np.ndarray) -> Items:
-        bags = bags_of_words(clipart.texts_of(rows), vocabulary)
-        return clipart.items(rows, {"image": clipart_images[rows], "text": bags})
-
-    auxiliary = pairs(train)
-    picture_database, text_database = (
-        pictures(part["picture_database"]),
-        texts(part["text_database"]),
+    vocabulary = _training_words(clipart)
+    clipart_images = _centred(clipart.features, clipart.rows("train"))
+    clipart_bags = bags_of_words(clipart.texts, vocabulary)
+    auxiliary, held_out = (
+        clipart.items(split, image=clipart_images, text=clipart_bags)
+        for split in ("train", "validation")
     )
-    picture_query, text_query = pictures(part["picture_query"]), texts(part["text_query"])
+    images = _centred(emoji.features, emoji.rows("picture_database"))
+    picture_database = emoji.items("picture_database", image=images)
+    picture_query = emoji.items("picture_query", image=images)
+    bags = bags_of_words(emoji.texts, vocabulary)
+    text_database = emoji.items("text_database", text=bags)
+    text_query = emoji.items("text_query", text=bags)
     forth, back = both_directions(picture_query, text_database)
     return Dataset(
         card={
@@ -207,14 +182,14 @@ def load_clipart_emoji() -> Dataset:
                 "text queries": len(text_query),
                 "texts": len(text_database),
             },
-            "sha256": _joined_hash(clipart.card["sha256"] | emoji.card["sha256"]),
+            "sha256": json_hash(clipart.card["sha256"] | emoji.card["sha256"]),
             "split": "auxiliary pairs: clip art, train; unpaired emoji: pictures and texts of "
             "different emoji; the pictures and texts searched are also the unlabelled training "
             "rows of their domain, the queries are not",
             "features": "each collection centred on its own training rows, rows of one length",
             "parts": {
-                "clipart": _card(clipart.card, clipart.card["split_sizes"]),
-                "emoji": _card(emoji.card, emoji.card["split_sizes"]),
+                one.card["name"]: _card(one.card, one.card["split_sizes"])
+                for one in (clipart, emoji)
             },
         },
         training={
@@ -223,14 +198,15 @@ def load_clipart_emoji() -> Dataset:
             "database": text_database.inputs,
         },
         tasks=(forth, back._replace(query=text_query, database=picture_database)),
-        validation=both_directions(pairs(held_out), auxiliary),
+        validation=both_directions(held_out, auxiliary),
     )
 
 
 def _centred(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Shifts features by the mean of some rows, and scales each row to a mean square of 1."""
     shifted = features.astype(np.float32) - features[rows].mean(axis=0, dtype=np.float32)
-    return shifted / np.sqrt(np.mean(np.square(shifted), axis=1, keepdims=True))
+    scaled: np.ndarray = shifted / np.sqrt(np.mean(np.square(shifted), axis=1, keepdims=True))
+    return scaled
 
 
 def _card(card: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
@@ -239,44 +215,38 @@ def _card(card: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
         **{name: card[name] for name in kept},
         "sizes": sizes,
         "split": card["split_rule"],
-        "sha256": _joined_hash(card["sha256"]),
+        "sha256": json_hash(card["sha256"]),
     }
-
-
-def _joined_hash(hashes: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 def _read(name: str) -> _Collection:
     card = json.loads(_read_file(f"{name}.card.json"))
-    rows = [json.loads(line) for line in _read_whole(f"{name}.jsonl", card).splitlines()]
-    with np.load(io.BytesIO(_read_whole(f"{name}.npz", card)), allow_pickle=False) as arrays:
+    lines, content = (
+        _read_file(file, card["sha256"][file]) for file in (f"{name}.jsonl", f"{name}.npz")
+    )
+    rows = [json.loads(line) for line in lines.splitlines()]
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         features, offsets = arrays["features"], arrays["offsets"]
         encoded = arrays["pictures"].tobytes()
-    column = {label: number for number, label in enumerate(card["labels"])}
-    labels = np.zeros((len(rows), len(column)), np.uint8)
-    for number, row in enumerate(rows):
-        labels[number, [column[label] for label in row["labels"]]] = 1
+    labels = [[label in row["labels"] for label in card["labels"]] for row in rows]
     return _Collection(
         card=card,
         splits=np.array([row["split"] for row in rows]),
         titles=[row["title"] for row in rows],
         texts=[" ".join((row["title"], *row["keywords"], row["description"])) for row in rows],
-        labels=labels,
+        labels=np.array(labels, np.uint8),
         features=features,
-        pictures=[encoded[begin:end] for begin, end in itertools.pairwise(offsets)],
+        pictures=Pictures(
+            lambda row: encoded[offsets[row] : offsets[row + 1]], np.arange(len(rows))
+        ),
     )
 
 
-def _read_whole(file: str, card: dict[str, Any]) -> bytes:
-    content = _read_file(file)
-    if hashlib.sha256(content).hexdigest() != card["sha256"][file]:
-        raise UserError(f"{FOLDER / file} is cut or changed; install the package again")
-    return content
-
-
-def _read_file(file: str) -> bytes:
+def _read_file(file: str, sha256: str | None = None) -> bytes:
     try:
-        return (FOLDER / file).read_bytes()
+        content = (FOLDER / file).read_bytes()
     except OSError as error:
         raise UserError(f"{FOLDER / file} cannot be read; install the package again") from error
+    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise UserError(f"{FOLDER / file} is truncated or changed; install the package again")
+    return content

@@ -1,7 +1,6 @@
 """Descriptions of a user's own data: a JSON file that says what lies where."""
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,9 +12,9 @@ from jxhash.errors import UserError
 
 FILE = "dataset.json"
 
-_LONGEST_NAME, _LONGEST_PATH = 255, 1000
-# A column each.
-_MOST_WORDS = {"max_words": 2**20, "length": 2**12}
+_LONGEST_NAME, _LONGEST_PATH = 255, 1000  # that a file system takes
+# Words and places of sentences take a column each.
+_MOST = {"min_texts": 2**31, "max_words": 2**20, "length": 2**12}
 
 FORMS = {
     "words": "which of {} words a text has",
@@ -26,47 +25,29 @@ FORMS = {
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-    """How texts become arrays.
+    """How texts become arrays."""
 
-    Attributes:
-      form: "words" (which of the vocabulary a text has), "tf-idf" or "tokens" (their numbers, in
-        order).
-      min_texts: a word of fewer training texts is not in the vocabulary.
-      max_words: the size of the vocabulary, at most; the words of the most training texts are kept.
-      length: of sentences as tokens, in known words; longer ones are cut.
-    """
-
-    form: str = "words"
-    min_texts: int = 2
-    max_words: int = 5000
-    length: int = 12
+    form: str = "words"  # one of `FORMS`
+    min_texts: int = 2  # a word of fewer training texts is not in the vocabulary
+    max_words: int = 5000  # the words of the most training texts are kept
+    length: int = 12  # of sentences as tokens, in known words; longer ones are cut
 
 
 @dataclasses.dataclass(frozen=True)
 class Description:
     """What lies where. Paths are relative to the folder of the description.
 
-    Attributes:
-      name: of the data set, for card and titles.
-      version: what tells it from others of the name, for the card.
-      folder: where the paths below begin.
-      data: a file or folder of arrays under known names; None for none.
-      table: a table of pictures, texts and labels; None for none.
-      pictures: the folder of pictures; None for that of the table.
-      image, text, tokens, labels, ids: "FILE" or "FILE:NAME" of one array, before what else there
-        is; None for none.
-      words: how texts become arrays.
-      split: "query", "train", "validation" -> how many rows to draw, or these and "database" -> the
-        row numbers (from 0), as a list or as "FILE:NAME"; and "seed".
-      skip: which of `tables.REASONS` are reasons to leave a row out, and no errors.
+    `split` maps "query", "train" and "validation" to how many rows to draw, or these and "database"
+    to the row numbers (from 0), as a list or as "FILE:NAME"; and "seed" to a number.
     """
 
     name: str
     folder: pathlib.Path
     version: str = "own data"
-    data: str | None = None
-    table: str | None = None
-    pictures: str | None = None
+    data: str | None = None  # a file or folder of arrays under known names
+    table: str | None = None  # of pictures, texts and labels
+    pictures: str | None = None  # the folder of pictures; None for that of the table
+    # "FILE" or "FILE:NAME" of one array, before what else there is.
     image: str | None = None
     text: str | None = None
     tokens: str | None = None
@@ -74,7 +55,7 @@ class Description:
     ids: str | None = None
     words: Words = Words()
     split: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    skip: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()  # reasons to leave a row out, of `tables.REASONS`
 
 
 def describe(path: pathlib.Path) -> Description:
@@ -100,49 +81,37 @@ def _read_description(file: pathlib.Path, name: str) -> Description:
         read = parse_json(file.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read as JSON ({error})") from error
-    known = {field.name: field.type for field in dataclasses.fields(Description)}
-    del known["folder"]
+    known = {field.name for field in dataclasses.fields(Description)} - {"folder"}
     values = _object(file, read, known)
+    words = _words(file, values.pop("words", {}))
+    split = _object(file, values.pop("split", {}), (*splits.PARTS, "seed"))
+    skip = values.pop("skip", [])
+    if not isinstance(skip, list) or not set(map(str, skip)) <= set(tables.REASONS):
+        raise UserError(f"{file}: 'skip' is a list of some of {', '.join(tables.REASONS)}")
     for key, value in values.items():
-        if key in ("words", "split"):
-            continue
-        if key == "skip":
-            values[key] = _skip(file, value)
-        elif not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value:
             raise UserError(f"{file}: {key!r} is a text, not {value!r:.60}")
-        elif len(value) > _LONGEST_PATH or not all(map(_is_a_name, value.split("/"))):
-            raise UserError(f"{file}: {key!r} is {value[:60]!r}, which is no name or path")
-    values["words"] = _words(file, values.get("words", {}))
-    values["split"] = _object(file, values.get("split", {}), (*splits.PARTS, "seed"))
-    return Description(**{"name": name, **values}, folder=file.parent)
+        longest = max(len(part.encode()) for part in value.split("/"))
+        if "\0" in value or longest > _LONGEST_NAME or len(value) > _LONGEST_PATH:
+            raise UserError(f"{file}: {key!r} is {value[:60]!r}, which is not a name or path")
+    named = {"name": name, **values}
+    return Description(**named, folder=file.parent, words=words, split=split, skip=tuple(skip))
 
 
 def _object(file: pathlib.Path, read: Any, known: Iterable[str]) -> dict[str, Any]:
     if not isinstance(read, dict):
-        raise UserError(f"{file}: {read!r:.60} is no JSON object; docs/data.md shows one")
+        raise UserError(f"{file}: {read!r:.60} is not a JSON object; docs/data.md shows one")
     for key in read:
         if key not in known:
             raise UserError(f"{file}: {unknown_key_message(key, known)}".replace("config ", ""))
     return dict(read)
 
 
-def _skip(file: pathlib.Path, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not set(map(str, value)) <= set(tables.REASONS):
-        raise UserError(f"{file}: 'skip' is a list of some of {', '.join(tables.REASONS)}")
-    return tuple(value)
-
-
-def _is_a_name(part: str) -> bool:
-    """Whether a file system takes a part of a path."""
-    return "\0" not in part and len(part.encode()) <= _LONGEST_NAME
-
-
 def _words(file: pathlib.Path, read: Any) -> Words:
     words = Words(**_object(file, read, [field.name for field in dataclasses.fields(Words)]))
-    if words.form not in tuple(FORMS):
+    if words.form not in tuple(FORMS):  # it may be a list, which no dict looks up
         raise UserError(f"{file}: the form of words is one of {', '.join(FORMS)}")
-    for name in ("min_texts", "max_words", "length"):
-        most = _MOST_WORDS.get(name, math.inf)
+    for name, most in _MOST.items():
         if type(getattr(words, name)) is not int or not 1 <= getattr(words, name) <= most:
             raise UserError(f"{file}: {name!r} is a whole number of at least 1, at most {most:,}")
     return words

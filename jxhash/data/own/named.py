@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jxhash import arrays
-from jxhash.arrays import Rows, Stored
+from jxhash import formats
 from jxhash.data.ids import require_once
-from jxhash.data.own import tables
+from jxhash.data.own.tables import is_triplet
+from jxhash.data.text_files import read_text
 from jxhash.errors import UserError
+from jxhash.formats import Stored
+from jxhash.rows import Rows
 
 # What the field calls its arrays, in small letters and without other signs.
 _NAMES = {
@@ -47,15 +49,9 @@ _MEANINGS = {
 
 
 class Given(NamedTuple):
-    """One array or list of texts, and the ids of its rows where its file brings them.
+    """One array or list of texts, and the ids of its rows where its file brings them."""
 
-    Attributes:
-      where: file and name, for messages and the card.
-      value: what is there.
-      ids: of the rows, or None.
-    """
-
-    where: str
+    where: str  # file and name, for messages and the card
     value: Stored | list[str]
     ids: list[str] | None = None
 
@@ -79,8 +75,8 @@ def in_file(path: pathlib.Path) -> Iterator[tuple[tuple[str, str], Given]]:
     Raises:
       UserError: the file cannot be read, or is a single array.
     """
-    entries = arrays.open_file(path)
-    if set(entries) == {arrays.ONLY}:
+    entries = formats.open_file(path)
+    if set(entries) == {formats.ONLY}:
         raise UserError(
             f"{path} is one array; give the folder that holds images, texts and labels, or name "
             "them in a description (docs/data.md)"
@@ -97,39 +93,39 @@ def in_folder(folder: pathlib.Path) -> Iterator[tuple[tuple[str, str], Given]]:
     Raises:
       UserError: one of them cannot be read, or holds several arrays.
     """
-    taken = {"index", "caption", "label"} if tables.is_triplet(folder) else set()
+    taken = {"index", "caption", "label"} if is_triplet(folder) else set()
     for path in sorted(folder.iterdir()):
         meaning = _meaning(path.stem)
-        if path.suffix.lower() in arrays.SUFFIXES and meaning and path.stem not in taken:
+        if path.suffix.lower() in formats.SUFFIXES and meaning and path.stem not in taken:
             yield meaning, referred(folder, path.name)
 
 
 def referred(folder: pathlib.Path, reference: str) -> Given:
-    """The array that "FILE" or "FILE:NAME" names, with the ids that lie beside it.
+    """The array that "FILE" or "FILE:NAME" names, with the ids that are stored beside it.
 
     Ids are an array `ids` of the same file, or a file FILE.ids.txt beside FILE.npy, an id a line.
 
     Raises:
       UserError: there is no such array, or it is not clear which is meant.
     """
-    path, name = arrays.split_reference(reference, folder)
-    entries = arrays.open_file(path)
+    path, name = formats.split_reference(reference, folder)
+    entries = formats.open_file(path)
     beside = [one for one in entries if _meaning(one) == ("ids", WHOLE) and one != name]
     others = {
         one: entry
         for one, entry in entries.items()
         if one == name or (entry.shape and one not in beside)
     }
-    found = arrays.find(others or entries, str(path), name)
+    found = formats.find(others or entries, str(path), name)
     return Given(reference, entries[found].open(), _ids_beside(path, entries, beside, found))
 
 
 def _ids_beside(
-    path: pathlib.Path, entries: Mapping[str, arrays.Entry], beside: Sequence[str], found: str
+    path: pathlib.Path, entries: Mapping[str, formats.Entry], beside: Sequence[str], found: str
 ) -> list[str] | None:
     file = path.with_suffix(".ids.txt")
     if path.suffix.lower() == ".npy" and file.is_file():
-        return ids_of(str(file), tables.read_text(file).splitlines())
+        return ids_of(str(file), read_text(file).splitlines())
     if len(beside) != 1 or beside[0] == found:
         return None
     return ids_of(f"{path}:{beside[0]}", entries[beside[0]].open())
@@ -138,8 +134,7 @@ def _ids_beside(
 def ids_of(where: str, value: Stored | list[str]) -> list[str]:
     """Ids as texts, each once."""
     if isinstance(value, Stored):
-        whole = np.asarray(value.rows)
-        value = [f"{number:.17g}" for number in whole.ravel().tolist()]
+        value = [f"{number:.17g}" for number in np.asarray(value.rows).ravel().tolist()]
     require_once(where, value)
     return value
 
@@ -155,7 +150,7 @@ def common_length(shapes: Mapping[str, tuple[int, ...]]) -> int:
     if len(common) == 1:
         return common.pop()
     listed = ", ".join(f"{name} {' x '.join(map(str, s))}" for name, s in shapes.items())
-    raise UserError(f"these arrays have not one number of items in common: {listed}")
+    raise UserError(f"these arrays do not share one number of items: {listed}")
 
 
 def along_items(one: Given, length: int) -> Rows | list[str]:

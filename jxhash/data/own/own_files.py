@@ -10,31 +10,30 @@ A path names one of:
 - a description (.json, in a folder: dataset.json), which says what lies where under other names,
   how large the parts are, and which rows may be left out. docs/data.md has its keys.
 
-Arrays stay in their files and are read by rows, pictures stay encoded. The card tells the hash of
-the content, the rule of the split, and how many rows were left out for what reason.
+Arrays stay in their files and are read by rows, pictures stay encoded. The card has the hash of
+the content, the rule of the split, and the number of skipped rows by reason.
 """
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from jxhash import arrays
-from jxhash.arrays import Rows
-from jxhash.data.dataset import Dataset, Items, both_directions, content_hash
-from jxhash.data.own import splits
-from jxhash.data.own.collect import Collected, collect, row_numbers, table_of
+from jxhash.data.dataset import Dataset, content_hash, from_parts, json_hash
+from jxhash.data.ids import row_numbers
+from jxhash.data.own import splits, tables
+from jxhash.data.own.collect import Collected, collect, table_of
 from jxhash.data.own.description import FORMS, Description, Words, describe
-from jxhash.data.own.tables import DAMAGED_PICTURES, Problem, Table
+from jxhash.data.own.tables import Table
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, damage, said_of
 from jxhash.errors import UserError
 from jxhash.inputs import text
+from jxhash.rows import Rows, in_memory
 
 _TITLE_LENGTH = 80
-_NO_FEATURES = "pictures, without features"
 # Networks have a row of numbers for each.
 _MOST_WORDS = 2**24
 
@@ -42,10 +41,8 @@ _MOST_WORDS = 2**24
 def load(path: pathlib.Path, size: int | None = None) -> Dataset:
     """Opens a data set of the user's own, see the module.
 
-    Args:
-      path: what the module says.
-      size: height and width of pictures, where these themselves are the images; each is decoded
-        once here, so that damaged ones are known. None for features as images.
+    With a size (height and width) the pictures themselves are the images; each is decoded once
+    here, so that damaged ones are known.
 
     Raises:
       UserError: a file is missing, damaged, or not what its name says, or rows cannot be used and
@@ -58,10 +55,7 @@ def load(path: pathlib.Path, size: int | None = None) -> Dataset:
 
 
 def read_table(path: pathlib.Path) -> Table:
-    """The table of a data set of pictures, for those that read the pictures themselves.
-
-    Args:
-      path: as `load` takes it.
+    """The table of the data set of pictures at a path, for those that read the pictures themselves.
 
     Raises:
       UserError: there is no table of pictures at this path, or it cannot be read.
@@ -73,33 +67,21 @@ def read_table(path: pathlib.Path) -> Table:
 
 
 def _kept(collected: Collected, skip: Sequence[str]) -> tuple[np.ndarray, dict[str, int]]:
-    """The rows that can be used, and how many cannot, by reason.
-
-    Raises:
-      UserError: rows cannot be used for a reason that the user did not allow.
-    """
+    """The rows that can be used, and how many cannot, by reason; those in `skip` are allowed."""
     usable = np.ones(collected.rows, bool)
-    skipped = {}
+    skipped: dict[str, int] = {}
     for problem in collected.problems:
         if problem.reason not in skip:
             raise UserError(
-                f"{problem.message}; mend it, or allow it in a description (docs/data.md): "
+                f"{problem.message}; fix it, or allow it in a description (docs/data.md): "
                 f'"skip": ["{problem.reason}"]'
             )
         number = int(usable[problem.rows].sum()) + problem.beyond
         skipped[problem.reason] = skipped.get(problem.reason, 0) + number
         usable[problem.rows] = False
     if not usable.any():
-        raise UserError("not one row can be used: " + str(skipped))
+        raise UserError("no row can be used: " + str(skipped))
     return np.flatnonzero(usable), skipped
-
-
-def _damaged(pictures: EncodedPictures, rows: np.ndarray) -> list[Problem]:
-    said = damage(pictures, rows)
-    if not said:
-        return []
-    first = next(iter(said.values()))
-    return [Problem(DAMAGED_PICTURES, np.array(list(said)), f"{first} ({len(said)} such rows)")]
 
 
 def _divided(
@@ -110,7 +92,10 @@ def _divided(
     for part, value in description.split.items():
         where = f"{description.name}: {part!r} of the split"
         if isinstance(value, list) and part != "seed" and all(type(row) is int for row in value):
-            own[part] = row_numbers(where, _whole_numbers(where, value), collected.rows)
+            try:
+                own[part] = row_numbers(where, np.array(value, np.int64), collected.rows)
+            except OverflowError as error:
+                raise UserError(f"{where} holds a number beyond 64 bits") from error
         elif type(value) is int and value >= 0:
             sizes[part] = value
         # A text names a file, whose rows are among the data's own parts already.
@@ -126,20 +111,12 @@ def _divided(
     return splits.divide(kept, own, sizes, seed)
 
 
-def _whole_numbers(where: str, values: list[int]) -> np.ndarray:
-    try:
-        return np.array(values, np.int64)
-    except OverflowError as error:
-        raise UserError(f"{where} holds a number beyond 64 bits") from error
-
-
-def as_array(texts: Sequence[str], train: np.ndarray, words: Words) -> tuple[Rows, str, int | None]:
+def as_array(
+    texts: Sequence[str], train: np.ndarray, words: Words
+) -> tuple[np.ndarray, str, int | None]:
     """Texts as arrays, what these are in words, and the number of words where they are numbers.
 
-    Args:
-      texts: n texts.
-      train: the rows whose words are the vocabulary.
-      words: the form of the arrays, and the rule of the vocabulary.
+    The vocabulary is that of the rows `train`.
 
     Raises:
       UserError: no word occurs in as many training texts as the rule asks for.
@@ -154,15 +131,14 @@ def as_array(texts: Sequence[str], train: np.ndarray, words: Words) -> tuple[Row
     said = FORMS[words.form].format(len(vocabulary), length=words.length)
     said += f"; words that at least {words.min_texts} training texts have"
     if words.form == "tokens":
-        numbers = text.token_numbers(texts, vocabulary, words.length)
-        return arrays.in_memory(numbers), said, len(vocabulary)
-    if words.form == "tf-idf":
-        frequencies = text.inverse_document_frequencies(of_training, vocabulary)
-        return arrays.in_memory(text.tf_idf(texts, vocabulary, frequencies)), said, None
-    return arrays.in_memory(text.bags_of_words(texts, vocabulary)), said, None
+        return text.token_numbers(texts, vocabulary, words.length), said, len(vocabulary)
+    if words.form == "words":
+        return text.bags_of_words(texts, vocabulary), said, None
+    frequencies = text.inverse_document_frequencies(of_training, vocabulary)
+    return text.tf_idf(texts, vocabulary, frequencies), said, None
 
 
-def _tokens(where: str, values: Rows) -> tuple[Rows, str, int]:
+def _tokens(where: str, values: Rows) -> tuple[np.ndarray, str, int]:
     whole = np.asarray(values)
     if (
         whole.ndim != 2
@@ -173,7 +149,7 @@ def _tokens(where: str, values: Rows) -> tuple[Rows, str, int]:
         raise UserError(f"{where}: tokens are a matrix of word numbers from 1, and 0 at the end")
     size = int(whole.max())
     said = f"numbers of {size} words, in order; 0 at the end"
-    return arrays.in_memory(whole.astype(np.int32)), said, size
+    return whole.astype(np.int32), said, size
 
 
 def _pictures(paths: Sequence[pathlib.Path]) -> Pictures:
@@ -188,85 +164,75 @@ def _pictures(paths: Sequence[pathlib.Path]) -> Pictures:
 
 def _dataset(description: Description, collected: Collected) -> Dataset:
     kept, skipped = _kept(collected, description.skip)
-    if isinstance(collected.inputs.get("image"), EncodedPictures):
+    if collected.encoded is not None:
         # Last, since it takes longest.
-        damaged = _damaged(collected.inputs["image"], kept)
+        said = damage(collected.encoded, kept)
+        damaged = tables.problem(tables.DAMAGED_PICTURES, list(said), said.__getitem__)
         collected = collected._replace(problems=[*collected.problems, *damaged])
         kept, skipped = _kept(collected, description.skip)
     parts, rule = _divided(description, collected, kept)
-    texts = collected.inputs.get("text")
-    vocabulary_size = None
-    if "tokens" in collected.inputs:
-        values = collected.inputs["tokens"]
-        vectors, said, vocabulary_size = _tokens(collected.where["tokens"], values)
-    elif isinstance(texts, list):
-        vectors, said, vocabulary_size = as_array(texts, parts["train"], description.words)
-    else:
-        vectors, said = texts, f"vectors of {texts.shape[1:]} as given"
-    inputs = {name: collected.inputs[name] for name in ("image",) if name in collected.inputs}
-    inputs["text"] = vectors
-    titles = _titles(collected)
+    texts, form, vocabulary_size = _texts(collected, parts["train"], description.words)
+    inputs: dict[str, Rows | EncodedPictures] = {}
+    inputs["text"] = in_memory(texts) if isinstance(texts, np.ndarray) else texts
+    images = collected.arrays.get("image") if collected.encoded is None else collected.encoded
+    if images is not None:
+        inputs["image"] = images
     pictures = None if collected.pictures is None else _pictures(collected.pictures)
-
-    def items(rows: np.ndarray) -> Items:
-        return Items(
-            {name: values.take(rows) for name, values in inputs.items()},
-            collected.labels[rows],
-            [titles[row] for row in rows],
-            None if pictures is None else pictures.take(rows),
-        )
-
-    train, query, database = (items(parts[name]) for name in ("train", "query", "database"))
-    validation = parts["validation"]
-    return Dataset(
-        card={
-            "name": description.name,
-            "version": description.version,
-            "files": {field: _without_folders(where) for field, where in collected.where.items()},
-            "sizes": {name: len(rows) for name, rows in parts.items()},
-            "split": rule,
-            "text": said,
-            "image": said_of(inputs["image"]) if "image" in inputs else _NO_FEATURES,
-            "labels": collected.label_names or collected.labels.shape[1],
-            "rows without labels": int((~collected.labels[kept].any(axis=1)).sum()),
-            "skipped": skipped,
-            "sha256": _hash(collected, inputs, parts),
-        },
-        training={"pairs": {**train.inputs, "labels": train.labels}},
-        tasks=both_directions(query, database),
-        validation=both_directions(items(validation), train) if validation.size else (),
-        trained=train,
-        vocabulary_size=vocabulary_size,
-    )
+    # Where a folder lies on one machine means nothing on another.
+    files = {
+        field: ", ".join(part.rpartition("/")[2] for part in where.split(", "))
+        for field, where in collected.where.items()
+    }
+    card = {
+        "name": description.name,
+        "version": description.version,
+        "files": files,
+        "sizes": {name: len(rows) for name, rows in parts.items()},
+        "split": rule,
+        "text": form,
+        "image": "pictures, without features" if images is None else said_of(images),
+        "labels": collected.label_names or collected.labels.shape[1],
+        "rows without labels": int((~collected.labels[kept].any(axis=1)).sum()),
+        "skipped": skipped,
+        "sha256": _hash(inputs, collected.labels, pictures, parts),
+    }
+    titles = _titles(collected)
+    return from_parts(card, inputs, collected.labels, titles, pictures, parts, vocabulary_size)
 
 
-def _without_folders(where: str) -> str:
-    """Where a folder lies on one machine means nothing on another."""
-    return ", ".join(part.rpartition("/")[2] for part in where.split(", "))
+def _texts(
+    collected: Collected, train: np.ndarray, words: Words
+) -> tuple[Rows | np.ndarray, str, int | None]:
+    """What `as_array` returns, of texts or of arrays in their place."""
+    if "tokens" in collected.arrays:
+        return _tokens(collected.where["tokens"], collected.arrays["tokens"])
+    if collected.texts is not None:
+        return as_array(collected.texts, train, words)
+    given = collected.arrays["text"]
+    return given, f"vectors of {given.shape[1:]} as given", None
 
 
 def _titles(collected: Collected) -> Sequence[str]:
-    texts = collected.inputs.get("text")
-    if isinstance(texts, list):
-        return [one[:_TITLE_LENGTH] for one in texts]
+    if collected.texts is not None:
+        return [one[:_TITLE_LENGTH] for one in collected.texts]
     return collected.ids or [f"row {row}" for row in range(collected.rows)]
 
 
 def _hash(
-    collected: Collected,
     inputs: Mapping[str, Rows | EncodedPictures],
+    labels: np.ndarray,
+    pictures: Pictures | None,
     parts: Mapping[str, np.ndarray],
 ) -> str:
     """SHA-256 of all that a number depends on: inputs, labels and the split."""
-    hashes = {"split": content_hash(parts), "labels": content_hash({"": collected.labels})}
+    hashes: dict[str, Any] = {"split": content_hash(parts), "labels": content_hash({"": labels})}
     for name, values in inputs.items():
         if isinstance(values, EncodedPictures):
             hashes[name] = values.described
             continue
         source, rows = values.origin or (values, np.arange(len(values)))
         hashes[name] = [source.scan.sha256, content_hash({"": rows})]
-    if not isinstance(inputs.get("image"), Rows) and collected.pictures is not None:
-        rows = np.unique(np.concatenate([*parts.values()]))
-        pictures = _pictures(collected.pictures).take(rows)
-        hashes["pictures"] = [hashlib.sha256(picture).hexdigest() for picture in pictures]
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+    if not isinstance(inputs.get("image"), Rows) and pictures is not None:
+        used = pictures.take(np.unique(np.concatenate([*parts.values()])))
+        hashes["pictures"] = [hashlib.sha256(picture).hexdigest() for picture in used]
+    return json_hash(hashes)

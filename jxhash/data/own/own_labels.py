@@ -11,14 +11,7 @@ _MOST_CLASSES = 4096
 
 
 def multi_hot(what: str, labels: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[str]]:
-    """Marks the labels of each row.
-
-    Args:
-      what: their file, for messages.
-      labels: the names of each row's.
-
-    Returns:
-      uint8 [n, C], and the C names, sorted.
+    """Marks the labels of each row: uint8 [n, C], and the C names, sorted.
 
     Raises:
       UserError: there are too many different ones.
@@ -39,23 +32,21 @@ def multi_hot(what: str, labels: Sequence[Sequence[str]]) -> tuple[np.ndarray, l
 def as_multi_hot(what: str, labels: np.ndarray) -> np.ndarray:
     """Brings labels to multi-hot uint8 [n, C].
 
-    Args:
-      what: file and name, for messages.
-      labels: [n, C] of 0 and 1, or [n] or [n, 1] of class ids, which become one column each, in
-        their order.
+    They are [n, C] of 0 and 1, or [n] or [n, 1] of class ids, which become one column each, in
+    their order.
 
     Raises:
       UserError: the labels are no such thing.
     """
     if labels.ndim not in (1, 2) or 0 in labels.shape or labels.dtype.kind not in "biuf":
         raise UserError(f"{what}: labels are a matrix with a row an item, not {labels.shape}")
-    marks = bool(np.isin(labels, (0, 1)).all())
+    marks = np.isin(labels, (0, 1))
     if labels.ndim == 2 and labels.shape[1] > 1:
-        if not marks:
-            row = int(np.flatnonzero(~np.isin(labels, (0, 1)).all(axis=1))[0])
+        if not marks.all():
+            row = np.flatnonzero(~marks.all(axis=1))[0]
             raise UserError(f"{what}, row {row} (from 0): multi-hot labels hold 0 and 1 alone")
         return labels.astype(np.uint8)
-    if labels.ndim == 2 and marks:
+    if labels.ndim == 2 and marks.all():
         raise UserError(
             f"{what}: one column of 0 and 1 may be class ids or the marks of a single label; give "
             "two columns, one a class"
@@ -67,6 +58,4 @@ def as_multi_hot(what: str, labels: np.ndarray) -> np.ndarray:
     classes, column = np.unique(ids, return_inverse=True)
     if len(classes) > _MOST_CLASSES:
         raise UserError(f"{what}: {len(classes)} different class ids; are these labels?")
-    marked = np.zeros((len(ids), len(classes)), np.uint8)
-    marked[np.arange(len(ids)), column] = 1
-    return marked
+    return np.eye(len(classes), dtype=np.uint8)[column]

@@ -13,10 +13,7 @@ _SIZES = {"query": 2000, "validation": 500, "train": 10_000}
 
 
 def divide(
-    rows: np.ndarray,
-    own: Mapping[str, np.ndarray],
-    sizes: Mapping[str, int],
-    seed: int,
+    rows: np.ndarray, own: Mapping[str, np.ndarray], sizes: Mapping[str, int], seed: int
 ) -> tuple[dict[str, np.ndarray], str]:
     """Divides rows into parts.
 
@@ -26,10 +23,9 @@ def divide(
 
     Args:
       rows: the numbers of all rows, increasing.
-      own: what the data set brings: "query", "database", "train", "validation" -> row numbers.
-      sizes: numbers of rows to draw for "query", "validation" and "train"; by default a tenth of
-        those to draw from, at most 2,000 queries and 500 for validation, and at most 10,000
-        training rows.
+      own: what the data set brings: part -> row numbers.
+      sizes: part (but the database) -> how many rows to draw; by default a tenth of those to draw
+        from, at most 2,000 queries and 500 for validation, and at most 10,000 training rows.
       seed: of all draws.
 
     Returns:
@@ -58,7 +54,7 @@ def divide(
         said.append(f"{part}: {size} of {len(pool)} rows" if size else f"{part}: none")
         return np.sort(generator.choice(pool, size, replace=False))
 
-    free = np.setdiff1d(rows, np.concatenate([*own.values(), rows[:0]])) if own else rows
+    free = np.setdiff1d(rows, np.concatenate([*own.values(), rows[:0]]))
     query = taken("query", free, min(_SIZES["query"], len(free) // 10))
     if "database" in own:
         database = taken("database", rows, 0)

@@ -4,6 +4,7 @@ Pillow decodes and scales outside Python's lock, so that threads keep all cores 
 """
 
 import collections
+import dataclasses
 import functools
 import math
 import os
@@ -15,8 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from jxhash.arrays import Rows
 from jxhash.errors import UserError
+from jxhash.rows import RowArray
 
 # Decoded pictures that wait to be looked at; each has some 150 kB at 224 x 224.
 _AHEAD = 64
@@ -36,13 +37,8 @@ def ahead(
 ) -> Iterator[tuple[Item, Future[Result]]]:
     """Applies a function in threads, in order, at most `depth` items ahead.
 
-    Args:
-      function: such as the `fit` of a network.
-      items: what it is applied to; read only as far as needed.
-      depth: results that may wait.
-
-    Yields:
-      Each item with its finished future, whose `result()` raises what the function raised.
+    Yields each item, read only when needed, with its finished future, whose `result()` raises what
+    the function raised.
 
     >>> [future.result() for _, future in ahead(abs, [-1, 2, -3], depth=2)]
     [1, 2, 3]
@@ -63,21 +59,19 @@ def ahead(
 
 
 class Pictures(Sequence[bytes]):
-    """Encoded pictures that are read from where they lie when they are asked for."""
+    """Encoded pictures that are read from where they lie when they are asked for.
+
+    `read` gives the picture of a place, or raises a UserError; `places` has the place of each.
+    """
 
     def __init__(self, read: Callable[[int], bytes], places: np.ndarray) -> None:
-        """Takes pictures without reading them.
-
-        Args:
-          read: gives the picture of a place, or raises a UserError.
-          places: int [n], of the pictures.
-        """
         self._read, self._places = read, places
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, row: int) -> bytes:
+    def __getitem__(self, row: Any) -> Any:
+        """The picture of a row number."""
         return self._read(int(self._places[row]))
 
     def take(self, rows: np.ndarray) -> "Pictures":
@@ -85,45 +79,40 @@ class Pictures(Sequence[bytes]):
         return Pictures(self._read, self._places[rows])
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class EncodedPictures:
     """Encoded pictures that stand for an array uint8 [n, size, size, 3].
 
     They stay encoded: rows are decoded, on all cores, whenever they are read.
-
-    Attributes:
-      shape, dtype, ndim, nbytes: of the array that they stand for.
-      described: what they are, in words.
     """
+
+    pictures: Sequence[Any]  # encoded, or their files
+    names: Sequence[Any]  # what messages call them
+    # Brings one to uint8 [size, size, 3]; raises a ValueError where it is damaged.
+    fit: Callable[[Any], np.ndarray]
+    size: int
+    rows: np.ndarray | None = None  # which of the pictures are meant; None for all
 
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(
-        self,
-        pictures: Sequence[Any],
-        names: Sequence[str],
-        fit: Callable[[Any], np.ndarray],
-        size: int,
-        rows: np.ndarray | None = None,
-    ) -> None:
-        """Takes pictures without opening them.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array that they stand for."""
+        return (len(self), self.size, self.size, 3)
 
-        Args:
-          pictures: encoded pictures, or their files.
-          names: what messages call them.
-          fit: brings one to uint8 [size, size, 3], such as `networks.cnn_f.fit`; raises a
-            ValueError where it is damaged.
-          size: height and width of the rows.
-          rows: which of the pictures are meant; None for all.
-        """
-        self._pictures, self._names, self._fit, self._size = pictures, names, fit, size
-        self._rows = np.arange(len(pictures)) if rows is None else rows
-        self.shape = (len(self._rows), size, size, 3)
-        self.nbytes = math.prod(self.shape)
-        self.described = f"the pictures, {size} x {size} pixels, RGB"
+    @property
+    def nbytes(self) -> int:
+        """Of the array that they stand for."""
+        return math.prod(self.shape)
+
+    @property
+    def described(self) -> str:
+        """What they are, in words."""
+        return f"the pictures, {self.size} x {self.size} pixels, RGB"
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.pictures if self.rows is None else self.rows)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """Decodes rows: a slice, or an array of row numbers of any shape."""
@@ -138,26 +127,26 @@ class EncodedPictures:
 
     def take(self, rows: np.ndarray) -> "EncodedPictures":
         """Some of the pictures, still encoded."""
-        return EncodedPictures(self._pictures, self._names, self._fit, self._size, self._rows[rows])
+        return dataclasses.replace(self, rows=rows if self.rows is None else self.rows[rows])
 
     def decode(self, row: int) -> np.ndarray:
         """One row, uint8 [size, size, 3].
 
         Raises:
-          UserError: the picture is damaged; its name is said.
+          UserError: the picture is damaged; the message names it.
         """
-        row = self._rows[row]
+        row = row if self.rows is None else self.rows[row]
         try:
-            return self._fit(self._pictures[row])
+            return self.fit(self.pictures[row])
         except ValueError as error:
-            raise UserError(f"{self._names[row]}: {error}") from error
+            raise UserError(f"{self.names[row]}: {error}") from error
 
     def _decode_into(self, target: np.ndarray, row: int) -> None:
         target[:] = self.decode(row)
 
 
 def damage(pictures: EncodedPictures, rows: np.ndarray) -> dict[int, str]:
-    """Decodes rows once, a few at a time, and tells what is wrong with those that are damaged."""
+    """Decodes rows once, a few at a time: the error of each damaged one by row."""
     said = {}
     read = ahead(pictures.decode, rows.tolist(), depth=_AHEAD)
     for row, future in tqdm(read, "checking pictures", len(rows), unit="picture", delay=2):
@@ -169,25 +158,15 @@ def damage(pictures: EncodedPictures, rows: np.ndarray) -> dict[int, str]:
 
 
 def in_squares(pictures: Sequence[Any], names: Sequence[str], size: int) -> EncodedPictures:
-    """Pictures padded with white to squares and scaled, as `networks.pretrained.fit` does.
+    """Pictures padded with white to squares and scaled to `size`, by `efficientnet_lite.fit`."""
+    from jxhash.networks import efficientnet_lite
 
-    Args:
-      pictures: encoded, or their files.
-      names: what messages call them.
-      size: height and width of the rows.
-    """
-    from jxhash.networks import pretrained
-
-    return EncodedPictures(pictures, names, functools.partial(pretrained.fit, size=size), size)
+    fit = functools.partial(efficientnet_lite.fit, size=size)
+    return EncodedPictures(pictures, names, fit, size)
 
 
-def said_of(images: np.ndarray | Rows | EncodedPictures) -> str:
+def said_of(images: RowArray) -> str:
     """What images are, for a card."""
     if isinstance(images, EncodedPictures):
         return images.described
     return f"{images.dtype} {images.shape[1:]} as given"
-
-
-def some_rows(images: np.ndarray | EncodedPictures, rows: np.ndarray) -> Any:
-    """Some rows of an array, or of what stands for one."""
-    return images.take(rows) if isinstance(images, EncodedPictures) else images[rows]

@@ -10,33 +10,28 @@ import json
 import pathlib
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from jxhash import arrays
+from jxhash import formats
 from jxhash.atomic_files import parse_json, read_json, replacing, write_atomically
 from jxhash.data.ids import Matched, match, require_once
 from jxhash.errors import UserError
 
 SUFFIXES = (".npz", ".npy")
+_IDS, _CARD = ".ids.txt", ".card.json"  # beside a .npy file
 
 # Of a compressed file; features hardly shrink, ids by a tenth and more.
 _MAX_RATIO = 64
 
 
 class Features(NamedTuple):
-    """What a feature file holds.
+    """What a feature file holds."""
 
-    Attributes:
-      ids: names of the rows, each once.
-      features: float [n, d], finite.
-      card: how they were made; empty where the file does not say.
-    """
-
-    ids: list[str]
-    features: np.ndarray
-    card: Mapping[str, Any]
+    ids: list[str]  # each once
+    features: np.ndarray  # float [n, d], finite
+    card: Mapping[str, Any]  # how they were made; empty where the file does not say
 
 
 def read(path: pathlib.Path) -> Features:
@@ -47,25 +42,30 @@ def read(path: pathlib.Path) -> Features:
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: a feature file ends in {' or '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    entries = arrays.open_file(path)
+    entries = formats.open_file(path)
+    read_kind = _read_npz if path.suffix == ".npz" else _read_npy
     try:
-        read_kind = _read_npz if path.suffix == ".npz" else _read_npy
         ids, features, card = read_kind(path, entries)
     except UserError:
         raise
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a feature file: {error}") from error
     if not isinstance(card, dict):
-        raise UserError(f"{path}: the card is no JSON object")
-    return Features(_checked_ids(path, ids), _checked(path, features, len(ids)), card)
+        raise UserError(f"{path}: the card is not a JSON object")
+    if ids.ndim != 1 or ids.dtype.kind not in "USiu":
+        raise UserError(f"{path}: ids are text or whole numbers [n], not {ids.dtype} {ids.shape}")
+    if ids.dtype.kind == "S":
+        ids = np.char.decode(ids, "utf-8", errors="replace")
+    names = [str(name) for name in ids.tolist()]
+    require_once(str(path), names)
+    _require_finite(path, features, len(names))
+    return Features(names, features, card)
 
 
-Entries = Mapping[str, arrays.Entry]
+_Read = tuple[np.ndarray, np.ndarray, Any]
 
 
-def _read_npz(path: pathlib.Path, entries: Entries) -> tuple[np.ndarray, np.ndarray, Any]:
+def _read_npz(path: pathlib.Path, entries: Mapping[str, formats.Entry]) -> _Read:
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > _MAX_RATIO * path.stat().st_size:
@@ -75,29 +75,19 @@ def _read_npz(path: pathlib.Path, entries: Entries) -> tuple[np.ndarray, np.ndar
             raise UserError(
                 f"{path} holds no array {name!r}, it has {', '.join(entries) or 'none'}"
             )
-    card = parse_json(str(arrays.whole(entries["card"]))) if "card" in entries else {}
-    return arrays.whole(entries["ids"]), arrays.whole(entries["features"]), card
+    card = parse_json(str(formats.whole(entries["card"]))) if "card" in entries else {}
+    return formats.whole(entries["ids"]), formats.whole(entries["features"]), card
 
 
-def _read_npy(path: pathlib.Path, entries: Entries) -> tuple[np.ndarray, np.ndarray, Any]:
-    entries[arrays.ONLY].open()
+def _read_npy(path: pathlib.Path, entries: Mapping[str, formats.Entry]) -> _Read:
+    entries[formats.ONLY].open()
     features = np.load(path, allow_pickle=False, mmap_mode="r")
-    ids = _ids_file(path).read_text(encoding="utf-8").split("\n")[:-1]
-    card = _card_file(path)
+    ids = path.with_suffix(_IDS).read_text(encoding="utf-8").split("\n")[:-1]
+    card = path.with_suffix(_CARD)
     return np.array(ids, str), features, read_json(card) if card.exists() else {}
 
 
-def _checked_ids(path: pathlib.Path, ids: np.ndarray) -> list[str]:
-    if ids.ndim != 1 or ids.dtype.kind not in "USiu":
-        raise UserError(f"{path}: ids are text or whole numbers [n], not {ids.dtype} {ids.shape}")
-    if ids.dtype.kind == "S":
-        ids = np.char.decode(ids, "utf-8", errors="replace")
-    names = [str(name) for name in ids.tolist()]
-    require_once(str(path), names)
-    return names
-
-
-def _checked(path: pathlib.Path, features: np.ndarray, rows: int) -> np.ndarray:
+def _require_finite(path: pathlib.Path, features: np.ndarray, rows: int) -> None:
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
         raise UserError(
             f"{path}: features are floats [n, d], not {features.dtype} {features.shape}"
@@ -109,16 +99,10 @@ def _checked(path: pathlib.Path, features: np.ndarray, rows: int) -> np.ndarray:
         raise UserError(
             f"{path}: features hold NaN or infinity in {bad.size} rows, the first is row {bad[0]}"
         )
-    return features
 
 
 def matched(path: pathlib.Path, names: Sequence[str], ids: Sequence[str]) -> Matched:
-    """The rows of a feature file in the order of the pictures that they are of.
-
-    Args:
-      path: of the file, for the message.
-      names: of the pictures.
-      ids: of the file.
+    """The rows of a feature file with these ids in the order of the pictures' names.
 
     Raises:
       UserError: a picture has no row.
@@ -139,15 +123,10 @@ def write(
     width: int,
     card: Mapping[str, Any],
 ) -> None:
-    """Writes a feature file; it is there whole, or not at all.
+    """Writes a feature file, .npz or .npy; it is there whole, or not at all.
 
-    Args:
-      path: ends in .npz or .npy.
-      ids: names of the rows.
-      parts: arrays [m, width] that follow one another; read one by one, so that more can be
-        written than fits into memory.
-      width: the number of features.
-      card: JSON values that say how they were made.
+    The features are arrays [m, width] that follow one another; read one by one, so that more can be
+    written than fits into memory. The card has JSON values that say how they were made.
 
     Raises:
       ValueError: the parts have not as many rows as there are ids, or another width.
@@ -156,8 +135,8 @@ def write(
     text = json.dumps(card, indent=2)
     if path.suffix == ".npy":
         # The features come last: where they are, the others are.
-        write_atomically(_ids_file(path), "".join(f"{name}\n" for name in ids).encode())
-        write_atomically(_card_file(path), f"{text}\n".encode())
+        write_atomically(path.with_suffix(_IDS), "".join(f"{name}\n" for name in ids).encode())
+        write_atomically(path.with_suffix(_CARD), f"{text}\n".encode())
         with replacing(path) as file:
             _write_features(file, parts, (len(ids), width))
         return
@@ -180,16 +159,8 @@ def _of_shape(parts: Iterable[np.ndarray], rows: int, width: int) -> Iterator[np
         raise ValueError(f"{found} rows of features do not fit {rows} ids")
 
 
-def _write_features(file: BinaryIO, parts: Iterable[np.ndarray], shape: tuple[int, int]) -> None:
+def _write_features(file: IO[bytes], parts: Iterable[np.ndarray], shape: tuple[int, int]) -> None:
     described = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, described)
     for part in parts:
         file.write(part.tobytes())
-
-
-def _ids_file(path: pathlib.Path) -> pathlib.Path:
-    return path.with_suffix(".ids.txt")
-
-
-def _card_file(path: pathlib.Path) -> pathlib.Path:
-    return path.with_suffix(".card.json")

