@@ -2,11 +2,11 @@ r"""Kills trainings at random moments and compares where they end, as JSON.
 
     python experiments/kill_runs.py --out experiments/results/kill_runs.json
 
-For one method of each kind (TVDB needs the extra `regions`) a short run on clip art goes to its end.
-The same run is then killed (SIGKILL) again and again, each time at a moment drawn from the seed,
-started by the same command, and at its end compared with the first: all files of the two must be
-the same bytes. Runs save as often as they can, so that many kills fall into a save; `inside saves`
-counts those at which an unfinished checkpoint lay on the disk.
+A short run on clip art is trained to its end, for one method of each kind (TVDB needs the extra
+`regions`). The same run is then killed (SIGKILL) again and again, each time at a moment drawn
+from the seed, started by the same command, and at its end compared with the first: all files of
+the two must be the same bytes. Runs save as often as they can, so that many kills fall into a
+save; `inside saves` counts those at which an unfinished checkpoint lay on the disk.
 
 Exits with 1 unless every run ended with the same files.
 """
