@@ -17,7 +17,7 @@ def retrieve(method: Method, state: HashState, tasks: tuple[Task, ...]) -> dict[
     for task in tasks:
         modality = task.database_modality
         outputs = encode(method, state, modality, task.database.inputs[modality])
-        entries = np.asarray(method.code.entries(state.buffers, jnp.asarray(outputs)))
+        entries = np.asarray(method.code.entries(state.buffers, outputs))
         found[task.name] = _search(method, state, task, task.database, entries)
     return found
 
@@ -42,7 +42,7 @@ def _search(
     modality = task.query_modality
     outputs = encode(method, state, modality, task.query.inputs[modality])
     if method.code.levels is not None:
-        queries = np.asarray(method.code.entries(state.buffers, jnp.asarray(outputs)))
+        queries = np.asarray(method.code.entries(state.buffers, outputs))
         return found_by_codes(task, database, queries, entries)
     on_device = jnp.asarray(entries)
 

@@ -18,19 +18,19 @@ class Code(NamedTuple):
 
     Attributes:
       name: what the distance is, in words, for the report.
-      entries: (buffers, outputs [n, K]) -> database entries [n, width].
+      entries: (buffers, outputs [n, K] of numpy or JAX) -> database entries [n, width].
       distances: (buffers, query outputs [q, K], entries [n, width]) -> [q, n]; smaller is nearer.
       levels: width of the entries -> how many distinct distances there are, which are then the
         Hamming distances of entries in {-1, +1}; None: distances are real, and ranked in blocks.
     """
 
     name: str
-    entries: Callable[[Buffers, jax.Array], jax.Array]
+    entries: Callable[[Buffers, codes.Array], codes.Array]
     distances: Callable[[Buffers, jax.Array, jax.Array], jax.Array]
     levels: Callable[[int], int] | None
 
 
-def _sign_entries(buffers: Buffers, outputs: jax.Array) -> jax.Array:
+def _sign_entries(buffers: Buffers, outputs: codes.Array) -> codes.Array:
     del buffers
     return codes.sign(outputs)
 
@@ -59,7 +59,7 @@ def codewords(codebooks: str, *, sweeps: int) -> Code:
       sweeps: of the iterated conditional modes that choose the codewords of an item.
     """
 
-    def entries(buffers: Buffers, outputs: jax.Array) -> jax.Array:
+    def entries(buffers: Buffers, outputs: codes.Array) -> jax.Array:
         return discrete.icm(outputs, buffers[codebooks], sweeps=sweeps).astype(jnp.uint8)
 
     def distances(buffers: Buffers, outputs: jax.Array, entries: jax.Array) -> jax.Array:
