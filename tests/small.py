@@ -270,6 +270,7 @@ CASES = {
             "rounds": 2,
             "optimizer": {**OPTIMIZER, "learning_rate": 1e-2},
         },
+        short={"epochs": 1},
         dropout=("image_dropout", "text_dropout"),
         dataset=regions_dataset,
     ),

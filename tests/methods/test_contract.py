@@ -19,9 +19,9 @@ from jxhash.training import batches, engine, schedule
 from jxhash.training.progress import read_metrics
 
 # One method of each kind, for what the engine does with all of a kind alike: one descent, buffers
-# and codes in turn, codewords, a host update first, several updates on each batch, host updates
+# and codes in turn, host, forward and full updates, several updates on each batch, host updates
 # alone, further sources.
-KINDS = ("chn", "dcmh", "cdq", "ddcmh", "tvdb", "lcmh", "thn")
+KINDS = ("chn", "dcmh", "ddcmh", "tvdb", "lcmh", "thn")
 
 
 def train(made, data, workdir, **arguments):
