@@ -24,9 +24,12 @@ CLIPART = {
 WIKIPEDIA = {**CLIPART}
 
 
+OWN = {**CLIPART, "anchors": "auto"}
+
+
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
-    settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
+    """The config for "clipart", "wikipedia", "wikipedia-held-out", or data of one's own."""
+    settings = {"clipart": CLIPART, "wikipedia": WIKIPEDIA}.get(data.partition("-")[0], OWN)
     return run_config(
         method="lcmh", data=data, bits=32, validate_every=1, lcmh=ConfigDict(settings)
     )

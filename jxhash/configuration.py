@@ -68,6 +68,8 @@ class Run:
     seed: Annotated[int, Range("at least 0 and below 2^32", lambda seed: 0 <= seed < 2**32)]
     #: rows a step, over all devices
     batch_size: Positive[int]
+    #: of features as given, fitted on training rows; see `jxhash.inputs.normalization`
+    normalization: Literal["scale", "standardize", "length", "none"]
     #: epochs between two measurements on the validation split; 0 for none
     validate_every: NotNegative[int]
     #: the state that is evaluated: the last, or the best on the validation split
@@ -83,6 +85,7 @@ def run_config(**values: Any) -> ml_collections.ConfigDict:
     defaults = {
         "seed": 0,
         "batch_size": 128,
+        "normalization": "scale",
         "validate_every": 0,
         "select": "last",
         "checkpoint_seconds": 30.0,

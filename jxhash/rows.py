@@ -70,8 +70,8 @@ class Rows:
       dtype: the dtype of every row.
       read: maps row numbers (int64 [m], none negative) to a new array [m, ...].
       origin: the array that this one is a view of, and the numbers of its rows; None for no view.
-      alike: an array with the same values in each row, with other axis order, that is faster to
-        scan; None for itself.
+      alike: an array of the same rows, with other axis order or before a function, that is faster
+        to scan; None for itself.
     """
 
     shape: tuple[int, ...]
@@ -128,6 +128,18 @@ class Rows:
             tuple(self.shape[axis] for axis in order),
             self.dtype,
             lambda numbers: np.ascontiguousarray(self.read(numbers).transpose(order)),
+            alike=self.alike or self,
+        )
+
+    def mapped(self, function: Callable[[np.ndarray], np.ndarray], dtype: Any) -> "Rows":
+        """A view of the rows after a function of them that keeps finite rows finite."""
+        if self.origin is not None:
+            source, numbers = self.origin
+            return source.mapped(function, dtype).take(numbers)
+        return Rows(
+            self.shape,
+            np.dtype(dtype),
+            lambda numbers: function(self.read(numbers)),
             alike=self.alike or self,
         )
 

@@ -15,15 +15,17 @@ import ml_collections
 import jxhash
 from jxhash import configuration, data, methods, processes
 from jxhash.atomic_files import LOCK, locked, read_json, write_atomically, writing
-from jxhash.data.dataset import Dataset
+from jxhash.data.dataset import Dataset, normalized
 from jxhash.errors import UserError
 from jxhash.evaluation import artifacts, report
+from jxhash.inputs import normalization
 from jxhash.methods.contract import Method
 from jxhash.training import engine, progress, schedule
 
 _VERSION_FILE = "version.txt"
 _CONFIG_FILE = "config.json"
 _CARD_FILE = "card.json"
+_NORMALIZATION_FILE = "normalization.npz"
 
 # The last version whose runs do not name theirs.
 _UNNAMED_VERSION = "0.1.0"
@@ -98,7 +100,7 @@ def _prepared(
     settings = configuration.read_run(config)
     if processes.is_first():
         _require_own(workdir, config)
-    dataset = data.load(settings.data, data_dir)
+    dataset = normalized(data.load(settings.data, data_dir), settings.normalization)
     if processes.is_first():
         _require_same_data(workdir, dataset.card)
     if settings.select == "best" and not (settings.validate_every and dataset.validation):
@@ -116,7 +118,7 @@ def _prepared(
     if processes.is_first() and artifacts.is_complete(workdir):
         finished = report.read(workdir / artifacts.REPORT)
     elif processes.is_first():
-        held.enter_context(_claimed(workdir, config, dataset.card))
+        held.enter_context(_claimed(workdir, config, dataset))
     return _Prepared(fingerprint, finished, dataset, method)
 
 
@@ -140,14 +142,17 @@ def _require_same(fingerprints: Sequence[str], created: pathlib.Path | None) -> 
 
 @contextlib.contextmanager
 def _claimed(
-    workdir: pathlib.Path, config: ml_collections.ConfigDict, card: Mapping[str, Any]
+    workdir: pathlib.Path, config: ml_collections.ConfigDict, dataset: Dataset
 ) -> Iterator[None]:
-    """Locks the run folder and writes version, config and data card into it."""
+    """Locks the run folder and writes version, config, data card and normalisations into it."""
     with locked(workdir):
         with writing(workdir):
             write_atomically(workdir / _VERSION_FILE, f"{jxhash.__version__}\n".encode())
             write_atomically(workdir / _CONFIG_FILE, configuration.as_json(config).encode())
-            write_atomically(workdir / _CARD_FILE, artifacts.to_json(card))
+            write_atomically(workdir / _CARD_FILE, artifacts.to_json(dataset.card))
+            if dataset.normalizations:
+                content = artifacts.to_npz(normalization.arrays_of(dataset.normalizations))
+                write_atomically(workdir / _NORMALIZATION_FILE, content)
         yield
 
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from jxhash import metrics
-from jxhash.metrics import per_query
+from jxhash.metrics import first_relevant, per_query
 
 
 def orders(distances):
@@ -50,6 +50,16 @@ def hit_rate(ranked, k):
     return float(any(shared > 0 for shared in ranked[:k]))
 
 
+def reciprocal_rank(ranked, k):
+    del k  # of the whole ranking
+    return next((1 / place for place, shared in enumerate(ranked, start=1) if shared), 0.0)
+
+
+def first_rank(ranked):
+    places = [place for place, shared in enumerate(ranked, start=1) if shared]
+    return places[0] if places else len(ranked) + 1
+
+
 def ndcg(ranked, k):
     def dcg(levels):
         return sum((2**s - 1) / np.log2(1 + p) for p, s in enumerate(levels[:k], start=1))
@@ -81,6 +91,7 @@ MEASURES_AT_K = {
     "precision": (lambda h, k: per_query.precision_at(h, [k])[:, 0], precision),
     "recall": (lambda h, k: per_query.recall_at(h, [k])[:, 0], recall),
     "hit rate": (lambda h, k: per_query.hit_rate_at(h, [k])[:, 0], hit_rate),
+    "reciprocal rank": (lambda h, k: first_relevant.reciprocal_rank(h), reciprocal_rank),
     "NDCG": (lambda h, k: per_query.ndcg(h, top_k=k), ndcg),
 }
 

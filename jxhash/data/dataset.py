@@ -3,14 +3,17 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures
 from jxhash.errors import UserError
-from jxhash.rows import RowArray, Rows, rows_not_finite
+from jxhash.inputs import normalization
+from jxhash.inputs.normalization import Normalization
+from jxhash.rows import RowArray, Rows, in_memory, rows_not_finite
 
 # What has rows, of which some can be taken.
 Input = np.ndarray | Rows | EncodedPictures
@@ -65,6 +68,10 @@ class Dataset:
     trained: Items | None = None
     # The number of words V where texts are token numbers 1 to V (0 is padding at the end).
     vocabulary_size: int | None = None
+    # The modalities whose arrays are features as somebody gave them, on any scale.
+    given: frozenset[str] = frozenset()
+    # How features of a modality were normalised.
+    normalizations: Mapping[str, Normalization] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for source, arrays in self.training.items():
@@ -134,6 +141,7 @@ def from_parts(
     pictures: Pictures | None,
     parts: Mapping[str, np.ndarray],
     vocabulary_size: int | None = None,
+    given: Collection[str] = (),
 ) -> Dataset:
     """A data set of n labelled pairs; see `Dataset` and `Items`.
 
@@ -163,7 +171,53 @@ def from_parts(
         validation=both_directions(validation, train) if len(validation) else (),
         trained=train,
         vocabulary_size=vocabulary_size,
+        given=frozenset(given),
     )
+
+
+def normalized(dataset: Dataset, kind: normalization.Kind) -> Dataset:
+    """The same data set with features as given normalised; fitted on the training pairs.
+
+    Warns of features that are constant in them, which become 0.
+    """
+    maps = {
+        modality: normalization.fit(kind, _rows(dataset.training["pairs"][modality]))
+        for modality in sorted(dataset.given)
+    }
+    for modality, one in maps.items():
+        if one.constant.size:
+            logging.warning(
+                "%d of %d %s features are constant in the training rows (the first is %d, from 0) "
+                "and become 0",
+                *(one.constant.size, len(one.factor), modality, one.constant[0]),
+            )
+
+    def arrays(given: Mapping[str, RowArray]) -> dict[str, RowArray]:
+        own = {name: maps[name].rows(_rows(given[name])) for name in given.keys() & maps.keys()}
+        return {**given, **own}
+
+    def items(given: Items) -> Items:
+        return dataclasses.replace(given, inputs=arrays(given.inputs))
+
+    def tasks(given: tuple[Task, ...]) -> tuple[Task, ...]:
+        return tuple(
+            task._replace(query=items(task.query), database=items(task.database)) for task in given
+        )
+
+    said = dict.fromkeys(maps, normalization.SAID[kind])
+    return dataclasses.replace(
+        dataset,
+        card={**dataset.card, **said},
+        training={source: arrays(given) for source, given in dataset.training.items()},
+        tasks=tasks(dataset.tasks),
+        validation=tasks(dataset.validation),
+        trained=dataset.trained and items(dataset.trained),
+        normalizations=maps,
+    )
+
+
+def _rows(array: RowArray) -> Rows:
+    return array if isinstance(array, Rows) else in_memory(np.asarray(array))
 
 
 def content_hash(arrays: Mapping[str, np.ndarray]) -> str:

@@ -84,7 +84,7 @@ def write(
         config,
         definitions,
     )
-    write_atomically(workdir / CODES, _npz(_codes(trained)))
+    write_atomically(workdir / CODES, to_npz(_codes(trained)))
     write_report(workdir, made, trained, definitions, encoded, metrics_lines)
     return made
 
@@ -102,12 +102,13 @@ def write_report(
     `made` is of `report.make_report`; `trained` maps protocol and task to the search results whose
     queries are kept; `examples` maps a task to search results to show, or is empty.
     """
-    write_atomically(folder / QUERIES, _npz(comparison.query_values(trained, definitions)))
+    write_atomically(folder / QUERIES, to_npz(comparison.query_values(trained, definitions)))
     write_atomically(folder / PAGE, report_page.make_page(made, examples, metrics_lines))
     write_atomically(folder / REPORT, to_json(made))
 
 
-def _npz(arrays: Mapping[str, Any]) -> bytes:
+def to_npz(arrays: Mapping[str, Any]) -> bytes:
+    """The content of a compressed .npz file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

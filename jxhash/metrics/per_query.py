@@ -22,7 +22,7 @@ from scipy import special
 from jxhash.metrics.histogram import Array, Histogram, Ranking
 
 # Terms per block of the hypergeometric sums, which fit in the cache.
-_TERMS = 1 << 16
+TERMS = 1 << 16
 
 DENOMINATORS = ("min(k, relevant)", "relevant", "retrieved relevant")
 
@@ -139,7 +139,7 @@ def hit_rate_at(histogram: Histogram, ks: Sequence[int]) -> np.ndarray:
     rates = []
     for size, relevant, before, seen in _last_groups(on_host(histogram), ks):
         spare = size - relevant
-        log_missed = _log_binomial(spare, np.minimum(seen, spare)) - _log_binomial(size, seen)
+        log_missed = log_binomial(spare, np.minimum(seen, spare)) - log_binomial(size, seen)
         found = (before > 0) | (seen > spare)
         rates.append(np.where(found, 1.0, 1 - np.exp(log_missed)))
     return np.stack(rates, axis=1)
@@ -333,14 +333,14 @@ def _precision_over_hits(histogram: Histogram, cut: int) -> np.ndarray:
     numbers, spare = most - least + 1, size - relevant
     values = np.empty(len(last))
     # All possible numbers of hits of some queries after each other.
-    for some in np.array_split(rows, min(len(rows), 1 + numbers.sum() // _TERMS)):
+    for some in np.array_split(rows, min(len(rows), 1 + numbers.sum() // TERMS)):
         query, firsts = np.repeat(some, numbers[some]), np.cumsum(numbers[some]) - numbers[some]
         hits = np.arange(len(query)) + np.repeat(least[some] - firsts, numbers[some])
         final = _group_precision(
             seen[query], hits, start[query], found[query], seen[query], harmonic
         )
-        log_weights = _log_binomial(relevant[query], hits)
-        log_weights += _log_binomial(spare[query], seen[query] - hits)
+        log_weights = log_binomial(relevant[query], hits)
+        log_weights += log_binomial(spare[query], seen[query] - hits)
         largest = np.maximum.reduceat(log_weights, firsts)
         weights = np.exp(log_weights - np.repeat(largest, numbers[some]))
         ratios = _ratio(summed[query] + final, found[query] + hits)
@@ -348,6 +348,6 @@ def _precision_over_hits(histogram: Histogram, cut: int) -> np.ndarray:
     return values
 
 
-def _log_binomial(n: Array, k: Array) -> Any:
+def log_binomial(n: Array, k: Array) -> Any:
     """The logarithm of n over k, for 0 <= k <= n."""
     return -special.betaln(n - k + 1.0, k + 1.0) - np.log(n + 1.0)

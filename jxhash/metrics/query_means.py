@@ -4,12 +4,13 @@
 "skip" leaves them out (the mean of none is 0), "error" raises ValueError.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from jxhash.metrics import per_query
+from jxhash.metrics import first_relevant, per_query
 from jxhash.metrics.histogram import Histogram
 
 EMPTY = ("zero", "skip", "error")
@@ -104,6 +105,31 @@ def hit_rate_at(histogram: Histogram, ks: Sequence[int], *, empty: str = "zero")
     [0.0, 0.5]
     """
     return _mean(per_query.hit_rate_at(histogram, ks), histogram, empty)
+
+
+def mean_reciprocal_rank(histogram: Histogram, *, empty: str = "zero") -> float:
+    """The mean of `first_relevant.reciprocal_rank`.
+
+    >>> h = Histogram(np.array([[1, 3]]), np.array([[0, 1]]), np.array([[0.0, 1]]), None)
+    >>> round(mean_reciprocal_rank(h), 4)
+    0.3611
+    """
+    return float(_mean(first_relevant.reciprocal_rank(histogram), histogram, empty))
+
+
+def median_rank(histogram: Histogram, *, empty: str = "zero") -> float:
+    """The median over queries of `first_relevant.first_rank`.
+
+    A query without a relevant item ranks it one past the database, unless `empty` leaves it out;
+    the median of no query is NaN.
+
+    >>> h = Histogram(np.array([[1, 3]]), np.array([[0, 1]]), np.array([[0.0, 1]]), None)
+    >>> median_rank(h)
+    3.0
+    """
+    counted = _counted(per_query.answerable(histogram), empty)
+    ranks = first_relevant.first_rank(histogram)[counted]
+    return float(np.median(ranks)) if ranks.size else math.nan
 
 
 def lookup_precision(histogram: Histogram, radius: int = 2, *, empty: str = "zero") -> float:

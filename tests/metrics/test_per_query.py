@@ -66,7 +66,7 @@ def test_hits_of_many_queries_are_those_of_each(monkeypatch):
     found = metrics.distance_histogram(*make_data(29, 40, 300, 5))
     measure = partial(per_query.average_precision, top_k=100, denominator="retrieved relevant")
     whole = measure(found)
-    monkeypatch.setattr(per_query, "_TERMS", 50)
+    monkeypatch.setattr(per_query, "TERMS", 50)
     for query in range(40):
         one = metrics.Histogram(*(part[query : query + 1] for part in found))
         assert measure(one)[0] == pytest.approx(whole[query], rel=1e-12)

@@ -323,7 +323,14 @@ def dataset(
         "sha256": content_hash(arrays | parts),
     }
     titles = [text or name for text, name in zip(pairs.texts, pairs.ids, strict=True)]
-    return from_parts(card, inputs, pairs.labels, titles, pairs.pictures, parts, vocabulary_size)
+    features = {
+        "image": not isinstance(images, EncodedPictures),
+        "text": words is None and not pairs.words.shape[1],
+    }
+    given = [modality for modality, is_given in features.items() if is_given]
+    return from_parts(
+        card, inputs, pairs.labels, titles, pairs.pictures, parts, vocabulary_size, given
+    )
 
 
 def _texts(

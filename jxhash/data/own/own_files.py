@@ -197,7 +197,16 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         "sha256": _hash(inputs, collected.labels, pictures, parts),
     }
     titles = _titles(collected)
-    return from_parts(card, inputs, collected.labels, titles, pictures, parts, vocabulary_size)
+    return from_parts(
+        card,
+        inputs,
+        collected.labels,
+        titles,
+        pictures,
+        parts,
+        vocabulary_size,
+        given=[name for name, rows in inputs.items() if rows is collected.arrays.get(name)],
+    )
 
 
 def _texts(

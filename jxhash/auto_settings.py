@@ -1,0 +1,79 @@
+"""Settings that a config leaves open: "auto" becomes a number once the size of the data is known.
+
+The rules are ours, chosen on validation rows of several data sets (experiments/any_data.py).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import ml_collections
+
+AUTO = "auto"
+
+# Smaller data needs smaller batches for enough steps, larger data larger ones for its many pairs.
+_BATCH_SIZES = (32, 256)
+# A training takes about so many steps, and sees each row at least so often.
+_STEPS = 2000
+_LEAST_EPOCHS = 20
+_MOST_ANCHORS = 400
+
+
+def _batch_size(rows: int) -> int:
+    """The power of two nearest to a sixteenth of the rows, within bounds."""
+    low, high = _BATCH_SIZES
+    return min(max(low, 2 ** round(math.log2(max(rows, 1) / 16))), high)
+
+
+def _epochs(rows: int, batch_size: int) -> int:
+    return max(_LEAST_EPOCHS, round(_STEPS / math.ceil(rows / batch_size)))
+
+
+# From the number of training rows and the batch size.
+_RULES: Mapping[str, Callable[[int, int], int]] = {
+    "batch_size": lambda rows, batch_size: _batch_size(rows),
+    "epochs": _epochs,
+    "image_epochs": _epochs,
+    "text_epochs": _epochs,
+    "anchors": lambda rows, batch_size: min(_MOST_ANCHORS, rows // 2),
+}
+
+
+class Resolved(NamedTuple):
+    """A config without "auto", and what was chosen, such as {"chn.epochs": 120}."""
+
+    config: ml_collections.ConfigDict
+    chosen: Mapping[str, int]
+
+
+def resolved(config: ml_collections.ConfigDict, rows: int) -> Resolved:
+    """Puts a number wherever a config says "auto" for a setting that has a rule.
+
+    Args:
+      config: as a file of configs/ returns it, or with settings changed on the command line, where
+        such a setting is a text.
+      rows: the number of training pairs.
+    """
+    chosen: dict[str, int] = {}
+
+    def number(key: str, value: Any, batch_size: int = 0) -> Any:
+        rule = _RULES.get(key.rpartition(".")[2])
+        if rule is None or not isinstance(value, str):
+            return value
+        if value == AUTO:
+            chosen[key] = rule(rows, batch_size)
+            return chosen[key]
+        return int(value) if value.isdecimal() else value
+
+    def resolve(values: Mapping[str, Any], within: str, batch_size: int) -> dict[str, Any]:
+        return {
+            key: resolve(value, f"{within}{key}.", batch_size)
+            if isinstance(value, Mapping)
+            else number(f"{within}{key}", value, batch_size)
+            for key, value in values.items()
+        }
+
+    values = config.to_dict()
+    batch_size = number("batch_size", values.get("batch_size"))
+    values = resolve(values, "", batch_size if type(batch_size) is int and batch_size > 0 else 1)
+    return Resolved(ml_collections.ConfigDict(values), chosen)
