@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
+from jxhash import configuration
+
 AUTO = "auto"
 
 # Smaller data needs smaller batches for enough steps, larger data larger ones for its many pairs.
@@ -18,11 +20,13 @@ _STEPS = 2000
 _LEAST_EPOCHS = 20
 _MOST_ANCHORS = 400
 
+_USUAL_ROWS = 1000
+
 
 def _batch_size(rows: int) -> int:
     """The power of two nearest to a sixteenth of the rows, within bounds."""
     low, high = _BATCH_SIZES
-    return min(max(low, 2 ** round(math.log2(max(rows, 1) / 16))), high)
+    return min(max(low, 1 << max(0, round(math.log2(max(rows, 1) / 16)))), high)
 
 
 def _epochs(rows: int, batch_size: int) -> int:
@@ -77,3 +81,10 @@ def resolved(config: ml_collections.ConfigDict, rows: int) -> Resolved:
     batch_size = number("batch_size", values.get("batch_size"))
     values = resolve(values, "", batch_size if type(batch_size) is int and batch_size > 0 else 1)
     return Resolved(ml_collections.ConfigDict(values), chosen)
+
+
+def read_run(config: ml_collections.ConfigDict) -> configuration.Run:
+    """`configuration.read_run` before the data is known, as for data of a usual size."""
+    if isinstance(config, ml_collections.ConfigDict):
+        config = resolved(config, _USUAL_ROWS).config
+    return configuration.read_run(config)

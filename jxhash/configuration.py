@@ -62,6 +62,8 @@ class Run:
     method: str
     #: name of a data set, or the path of a file or folder; see `jxhash.data.load`
     data: str
+    #: the data set's own split; "all" trains on every row but validation rows, for a last training
+    split: Literal["own", "all"]
     #: code length K
     bits: Positive[int]
     #: seed of initialisation, batches and dropout
@@ -83,6 +85,7 @@ class Run:
 def run_config(**values: Any) -> ml_collections.ConfigDict:
     """A config with the keys of `Run` at their defaults, `values` put in or added."""
     defaults = {
+        "split": "own",
         "seed": 0,
         "batch_size": 128,
         "normalization": "scale",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jxhash import configuration, signals
+from jxhash import auto_settings, configuration, signals
 from jxhash.errors import Preempted, UserError, as_exit_code
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> None:
     if _CONFIG.value is None:
         raise UserError("no config given; begin with --config=configs/thn.py")
     config = _CONFIG.value
-    configuration.read_run(config)
+    auto_settings.read_run(config)
     # Otherwise the libraries below log every step.
     logging.set_verbosity(logging.WARNING)
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / configuration.run_name(config))

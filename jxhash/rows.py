@@ -1,7 +1,8 @@
 """Arrays whose rows are read on demand.
 
-`Rows` is such an array, of a file or of parts; `RowArray` is what it has in common with numpy's
-arrays and everything else whose rows can be read.
+`Rows` is such an array, of a file or of parts; `Grouped` one whose items have several rows;
+`RowArray` is what they have in common with numpy's arrays and everything else whose rows can be
+read.
 """
 
 import dataclasses
@@ -169,6 +170,80 @@ class Rows:
             return self.scan.not_finite
         source, numbers = self.origin
         return np.flatnonzero(np.isin(numbers, source.scan.not_finite))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grouped:
+    """An array of items that have one or more rows each, such as captions.
+
+    Indexing reads the first row of each item; `np.asarray` gives what an item's rows have in
+    common: their mean, of integers (token numbers) the first.
+
+    Attributes:
+      flat: all rows, those of an item together, items in order.
+      counts: int64 [n], how many rows each item has, at least one.
+    """
+
+    flat: Rows
+    counts: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array with one row an item."""
+        return (len(self), *self.flat.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of every row."""
+        return self.flat.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.flat.ndim
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all rows in memory."""
+        return self.flat.nbytes
+
+    @functools.cached_property
+    def firsts(self) -> np.ndarray:
+        """The number of the first row of each item, int64 [n]."""
+        return np.asarray(np.cumsum(self.counts) - self.counts)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.flat[self.firsts[index]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("rows of a file are always copied: copy=False is not supported")
+        if self.dtype.kind in "iu" and self.dtype.itemsize > 1:
+            return np.asarray(self[:], dtype)
+        sums = np.add.reduceat(np.asarray(self.flat, np.float32), self.firsts, axis=0)
+        counts = self.counts.reshape(-1, *[1] * (self.ndim - 1))
+        return np.asarray(sums / counts, dtype or np.float32)
+
+    def drawn(self, index: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        """For each item of `index` the row that a number at least 0 draws."""
+        return self.flat[self.firsts[index] + draws % self.counts[index]]
+
+    def take(self, numbers: np.ndarray) -> "Grouped":
+        """A view of some items; nothing is read."""
+        return Grouped(self.flat.take(self.rows_of(numbers)), self.counts[numbers])
+
+    def rows_of(self, numbers: np.ndarray) -> np.ndarray:
+        """The numbers of the rows of some items, in their order."""
+        counts = self.counts[numbers]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.asarray(np.repeat(self.firsts[numbers], counts) + within)
+
+    def not_finite(self) -> np.ndarray:
+        """The numbers of the items with NaN or infinity."""
+        return np.unique(np.repeat(np.arange(len(self)), self.counts)[self.flat.not_finite()])
 
 
 def rows_not_finite(array: RowArray) -> np.ndarray:

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import ml_collections
 
 import jxhash
-from jxhash import configuration, data, methods, processes
+from jxhash import auto_settings, configuration, data, methods, processes
 from jxhash.atomic_files import LOCK, locked, read_json, write_atomically, writing
+from jxhash.auto_settings import Resolved
 from jxhash.data.dataset import Dataset, normalized
 from jxhash.errors import UserError
 from jxhash.evaluation import artifacts, report
 from jxhash.inputs import normalization
 from jxhash.methods.contract import Method
-from jxhash.training import engine, progress, schedule
+from jxhash.training import batches, engine, progress, schedule
 
 _VERSION_FILE = "version.txt"
 _CONFIG_FILE = "config.json"
@@ -54,21 +55,22 @@ def run(
       Preempted: SIGTERM or Ctrl-C came during training; the state is saved.
     """
     workdir = pathlib.Path(workdir)
-    settings, created = configuration.read_run(config), _highest_missing(workdir)
+    created = _highest_missing(workdir)
     with contextlib.ExitStack() as held:
         prepare = functools.cache(lambda: _prepared(config, workdir, data_dir, held))
         every = processes.from_every(lambda: prepare()[:2])
         _require_same([fingerprint for fingerprint, _ in every], created)
         if finished := every[0][1]:
             return finished
-        *_, dataset, method = prepare()
+        *_, dataset, settled, method = prepare()
         validate = artifacts.validation(method, dataset)
+        settings = configuration.read_run(settled.config)
         state = engine.train(method, dataset.training, settings, workdir, validate)
 
         def finish() -> dict[str, Any]:
             lines: list[Mapping[str, Any]] = list(progress.read_metrics(workdir / progress.FILE))
             with writing(workdir):
-                artifacts.write(method, state, dataset, config.to_dict(), workdir, lines)
+                artifacts.write(method, state, dataset, settled, workdir, lines)
             return report.read(workdir / artifacts.REPORT)
 
         return processes.value_from_first(finish)
@@ -81,12 +83,14 @@ class _Prepared(NamedTuple):
       fingerprint: of config and data.
       finished: the report of a finished run, on the first process; None before.
       dataset: as loaded.
+      settled: the config, with numbers for "auto".
       method: built for config and data.
     """
 
     fingerprint: str
     finished: dict[str, Any] | None
     dataset: Dataset
+    settled: Resolved
     method: Method
 
 
@@ -97,10 +101,10 @@ def _prepared(
     held: contextlib.ExitStack,
 ) -> _Prepared:
     """Refuses what can be refused; then the first process claims the folder, until `held` ends."""
-    settings = configuration.read_run(config)
+    settings = auto_settings.read_run(config)
     if processes.is_first():
         _require_own(workdir, config)
-    dataset = normalized(data.load(settings.data, data_dir), settings.normalization)
+    dataset = _loaded(settings, data_dir)
     if processes.is_first():
         _require_same_data(workdir, dataset.card)
     if settings.select == "best" and not (settings.validate_every and dataset.validation):
@@ -108,10 +112,11 @@ def _prepared(
             "config key 'select' is 'best', which needs a validation split and 'validate_every' "
             "above 0"
         )
+    settled = auto_settings.resolved(config, batches.num_rows(dataset.training[batches.PAIRS]))
     spec = schedule.make_spec(
-        dataset.training, settings.batch_size, vocabulary_size=dataset.vocabulary_size
+        dataset.training, settled.config.batch_size, vocabulary_size=dataset.vocabulary_size
     )
-    method = methods.get(settings.method).build(config, spec)
+    method = methods.get(settings.method).build(settled.config, spec)
     content = configuration.as_json(config) + dataset.card["sha256"]
     fingerprint = hashlib.sha256(content.encode()).hexdigest()
     finished = None
@@ -119,7 +124,18 @@ def _prepared(
         finished = report.read(workdir / artifacts.REPORT)
     elif processes.is_first():
         held.enter_context(_claimed(workdir, config, dataset))
-    return _Prepared(fingerprint, finished, dataset, method)
+    return _Prepared(fingerprint, finished, dataset, settled, method)
+
+
+def _loaded(settings: configuration.Run, data_dir: str | os.PathLike[str] | None) -> Dataset:
+    dataset = data.load(settings.data, data_dir)
+    if settings.split == "all":
+        if dataset.on_everything is None:
+            raise UserError(
+                f"{settings.data!r} has a fixed split; leave out the config key 'split'"
+            )
+        dataset = dataset.on_everything()
+    return normalized(dataset, settings.normalization)
 
 
 def _highest_missing(path: pathlib.Path) -> pathlib.Path | None:

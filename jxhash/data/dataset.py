@@ -1,9 +1,10 @@
 """What a data set is to the rest of the library: training rows, retrieval tasks, and a card."""
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,13 @@ from jxhash.data.pictures.decoding import EncodedPictures, Pictures
 from jxhash.errors import UserError
 from jxhash.inputs import normalization
 from jxhash.inputs.normalization import Normalization
-from jxhash.rows import RowArray, Rows, in_memory, rows_not_finite
+from jxhash.rows import Grouped, RowArray, Rows, in_memory, rows_not_finite
+
+# Of validation rows that are drawn.
+MOST_VALIDATION = 500
 
 # What has rows, of which some can be taken.
-Input = np.ndarray | Rows | EncodedPictures
+Input = np.ndarray | Rows | Grouped | EncodedPictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +28,9 @@ class Items:
     """Rows that are searched with or for."""
 
     inputs: Mapping[str, RowArray]  # of each modality; a collection may bring one only
-    labels: np.ndarray  # multi-hot uint8 [n, C], read by the evaluator
+    # What the evaluator reads: multi-hot uint8 [n, C]; without labels int64 [n], the number of the
+    # pair that a row is of.
+    labels: np.ndarray
     titles: Sequence[str]  # to show; empty where nothing is shown, as of codes from files
     pictures: Sequence[bytes] | None = None  # to show: PNG, JPEG or WebP
 
@@ -39,6 +45,9 @@ class Task(NamedTuple):
     database_modality: str
     query: Items
     database: Items
+    by_pairs: bool = (
+        False  # relevant is what belongs to the pair of the query, whose number labels have
+    )
 
     @property
     def name(self) -> str:
@@ -72,6 +81,8 @@ class Dataset:
     given: frozenset[str] = frozenset()
     # How features of a modality were normalised.
     normalizations: Mapping[str, Normalization] = dataclasses.field(default_factory=dict)
+    # The same data with all rows but the validation rows for training, where that can be.
+    on_everything: Callable[[], "Dataset"] | None = None
 
     def __post_init__(self) -> None:
         for source, arrays in self.training.items():
@@ -99,7 +110,7 @@ def _check_arrays(what: str, arrays: Mapping[str, RowArray]) -> None:
     if not lengths or min(lengths.values()) == 0:
         raise UserError(f"{what} is empty")
     for name, array in arrays.items():
-        bad = array.not_finite() if isinstance(array, Rows) else rows_not_finite(array)
+        bad = array.not_finite() if isinstance(array, Rows | Grouped) else rows_not_finite(array)
         if bad.size:
             raise UserError(
                 f"{name} of {what} holds NaN or infinity in {bad.size} rows, the first is row "
@@ -117,7 +128,7 @@ def _flat(arrays: Mapping[str, Any], within: str = "") -> dict[str, RowArray]:
 
 
 def _check_tokens(what: str, tokens: RowArray, vocabulary_size: int) -> None:
-    tokens = np.asarray(tokens)
+    tokens = np.asarray(tokens.flat if isinstance(tokens, Grouped) else tokens)
     outside = (tokens < 0) | (tokens > vocabulary_size)
     after_padding = (tokens[:, 1:] != 0) & (tokens[:, :-1] == 0)
     for bad, reason in (
@@ -136,43 +147,107 @@ def both_directions(query: Items, database: Items) -> tuple[Task, ...]:
 def from_parts(
     card: Mapping[str, Any],
     inputs: Mapping[str, Input],
-    labels: np.ndarray,
+    labels: np.ndarray | None,
     titles: Sequence[str],
     pictures: Pictures | None,
     parts: Mapping[str, np.ndarray],
     vocabulary_size: int | None = None,
     given: Collection[str] = (),
+    captions: Sequence[str] | None = None,
 ) -> Dataset:
-    """A data set of n labelled pairs; see `Dataset` and `Items`.
+    """A data set of n pairs; see `Dataset` and `Items`.
 
-    `parts` maps "train", "validation" (may be empty), "query" and "database" to row numbers.
+    Args:
+      card: see `Dataset`.
+      inputs: the arrays of each modality; a `Grouped` one of items with several rows, each of which
+        is an item to search for and with.
+      labels: multi-hot [n, C]; None: what belongs to a pair is relevant to its other half.
+      titles: one a pair.
+      pictures: to show.
+      parts: "train", "validation" (may be empty), "query" and "database" -> row numbers.
+      vocabulary_size: see `Dataset`.
+      given: see `Dataset`.
+      captions: the titles of all rows of a `Grouped` array of texts.
 
     Raises:
       UserError: as `Dataset` does.
     """
+    relevance = np.arange(len(titles)) if labels is None else labels
+    grouped = {name for name, values in inputs.items() if isinstance(values, Grouped)}
 
-    def items(part: str) -> Items:
+    @functools.cache
+    def of_items(part: str) -> Items:
         rows = parts[part]
-        return Items(
-            {
-                name: values[rows] if isinstance(values, np.ndarray) else values.take(rows)
-                for name, values in inputs.items()
-            },
-            labels[rows],
-            [titles[row] for row in rows],
-            None if pictures is None else pictures.take(rows),
+        own = {name: _taken(values, rows) for name, values in inputs.items() if name not in grouped}
+        shown = None if pictures is None else pictures.take(rows)
+        return Items(own, relevance[rows], [titles[row] for row in rows], shown)
+
+    @functools.cache
+    def of_rows(part: str, modality: str) -> Items:
+        items, every = parts[part], inputs[modality]
+        assert isinstance(every, Grouped)
+        rows = every.rows_of(items)
+        owner = np.repeat(items, every.counts[items])
+        said = [titles[item] for item in owner] if captions is None else [captions[r] for r in rows]
+        return Items({modality: every.flat.take(rows)}, relevance[owner], said)
+
+    def side(part: str, modality: str) -> Items:
+        return of_rows(part, modality) if modality in grouped else of_items(part)
+
+    def directions(queries: str, database: str) -> tuple[Task, ...]:
+        return tuple(
+            Task(one, other, side(queries, one), side(database, other), by_pairs=labels is None)
+            for one, other in (("image", "text"), ("text", "image"))
         )
 
-    train, validation = items("train"), items("validation")
+    rows = parts["train"]
+    train: dict[str, RowArray] = {name: _taken(values, rows) for name, values in inputs.items()}
+    if labels is not None:
+        train["labels"] = labels[rows]
+    # Without labels a validation row's partner is among the validation rows.
+    among = "validation" if labels is None else "train"
     return Dataset(
         card=card,
-        training={"pairs": {**train.inputs, "labels": train.labels}},
-        tasks=both_directions(items("query"), items("database")),
-        validation=both_directions(validation, train) if len(validation) else (),
-        trained=train,
+        training={"pairs": train},
+        tasks=directions("query", "database"),
+        validation=directions("validation", among) if len(parts["validation"]) else (),
+        trained=None if labels is None else of_items("train"),
         vocabulary_size=vocabulary_size,
         given=frozenset(given),
+        on_everything=lambda: from_parts(
+            {**card, **_EVERYTHING, "sha256": json_hash({"own": card["sha256"], **_EVERYTHING})},
+            inputs,
+            labels,
+            titles,
+            pictures,
+            _everything(parts, labels is not None),
+            vocabulary_size,
+            given,
+            captions,
+        ),
     )
+
+
+_EVERYTHING = {
+    "split": "train: every row but the validation rows, which are the queries",
+    "caution": "the queries are validation rows: this is no test",
+}
+
+
+def _everything(parts: Mapping[str, np.ndarray], has_labels: bool) -> dict[str, np.ndarray]:
+    """Parts of the same rows without a test; validation rows are drawn where there are none."""
+    rows = np.unique(np.concatenate(list(parts.values())))
+    validation = parts["validation"]
+    if not len(validation):
+        size = max(1, min(MOST_VALIDATION, len(rows) // 10))
+        validation = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
+    train = np.setdiff1d(rows, validation)
+    database = train if has_labels else validation
+    return {"train": train, "validation": validation, "query": validation, "database": database}
+
+
+def _taken(values: Input, rows: np.ndarray) -> Any:
+    return values[rows] if isinstance(values, np.ndarray) else values.take(rows)
 
 
 def normalized(dataset: Dataset, kind: normalization.Kind) -> Dataset:

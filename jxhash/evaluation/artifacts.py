@@ -3,17 +3,19 @@
 import io
 import json
 import pathlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
+from tqdm import tqdm
 
 from jxhash import codes
 from jxhash.atomic_files import write_atomically
+from jxhash.auto_settings import Resolved
 from jxhash.data.dataset import Dataset
-from jxhash.evaluation import comparison, measure, report, report_page, retrieval
+from jxhash.evaluation import comparison, measure, report, report_page, retrieval, verdict
 from jxhash.evaluation.comparison import QUERIES
 from jxhash.evaluation.measure import Definitions, Found
 from jxhash.methods.contract import HashState, Method
@@ -24,23 +26,23 @@ CODES = "codes.npz"
 
 
 def validation(method: Method, dataset: Dataset) -> Callable[[HashState], dict[str, float]] | None:
-    """From states to the MAP of each validation task, with a warning of constant bits, or None."""
+    """From states to the score of each validation task (see `Found.score`), or None.
+
+    Says once where codes tell nothing, beside the progress bar.
+    """
     if not dataset.validation:
         return None
+    said: set[str] = set()
 
     def measure_state(state: HashState) -> dict[str, float]:
         found = retrieval.retrieve(method, state, dataset.validation)
-        _warn_of_constant_bits(found, "validation")
-        return {task: one.mean_average_precision() for task, one in found.items()}
+        lines = verdict.of_codes(found, "validation rows")
+        if lines and not said:
+            tqdm.write("\n".join(f"warning: {line}" for line in lines), file=sys.stderr)
+            said.update(lines)
+        return {task: one.score() for task, one in found.items()}
 
     return measure_state
-
-
-def _warn_of_constant_bits(found: Mapping[str, Found], split: str) -> None:
-    lines = measure.constant_bits(measure.bit_statistics(found), split)
-    lines += measure.constant_components(found, split)
-    if lines:
-        logging.warning("%s", "; ".join(lines))
 
 
 def is_complete(workdir: pathlib.Path) -> bool:
@@ -57,15 +59,16 @@ def write(
     method: Method,
     state: HashState,
     dataset: Dataset,
-    config: Mapping[str, Any],
+    settled: Resolved,
     workdir: pathlib.Path,
     metrics_lines: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Measures a trained method, writes all artifacts into a folder and returns the report.
 
-    Warns of constant bits. The seed of the config also initialises the untrained networks;
-    `metrics_lines` are those of metrics.jsonl, for the training curves.
+    The seed of the config also initialises the untrained networks; `metrics_lines` are those of
+    metrics.jsonl, for the training curves.
     """
+    config = settled.config.to_dict()
     encoded = retrieval.retrieve(method, state, dataset.tasks)
     learned = retrieval.retrieve_learned(method, state, dataset)
     start = jax.jit(method.init)(jax.random.key(config["seed"]))
@@ -73,16 +76,20 @@ def write(
     searched = trained | {measure.UNTRAINED: retrieval.retrieve(method, start, dataset.tasks)}
     everything = [found for by_task in searched.values() for found in by_task.values()]
     definitions = measure.fitted(measure.DEFAULT, everything)
-    _warn_of_constant_bits(encoded, "database")
+    results = measure.evaluate(searched, definitions)
+    by_pairs = any(task.by_pairs for task in dataset.tasks)
     made = report.make_report(
         f"{config['method'].upper()} on {dataset.card['name']}, {config['bits']} bits, "
         f"seed {config['seed']}",
         dataset.card,
         method.code.name,
-        measure.evaluate(searched, definitions),
+        results,
         measure.bit_statistics(encoded),
         config,
         definitions,
+        relevance=measure.SAME_PAIR if by_pairs else measure.SHARED_LABEL,
+        chosen=settled.chosen,
+        verdict=[*verdict.of_codes(encoded), *verdict.of_results(encoded, results)],
     )
     write_atomically(workdir / CODES, to_npz(_codes(trained)))
     write_report(workdir, made, trained, definitions, encoded, metrics_lines)

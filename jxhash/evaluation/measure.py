@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from jxhash import codes, metrics
 from jxhash.data.dataset import Items, Task
-from jxhash.metrics import per_query
+from jxhash.metrics import first_relevant, per_query
 
 TOP = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -26,7 +26,11 @@ _ROWS = 1 << 16
 # Of the bootstrap interval beside MAP.
 CONFIDENCE = 0.95
 
-RELEVANCE = "relevant: shares at least one label with the query"
+SHARED_LABEL = "relevant: shares at least one label with the query"
+SAME_PAIR = "relevant: belongs to the pair of the query"
+
+# Of Recall@N, where relevant is what belongs to the pair.
+RECALLS = (1, 5, 10)
 
 Measures = Mapping[str, Callable[[metrics.Histogram], np.ndarray]]
 
@@ -72,7 +76,10 @@ class Definitions(NamedTuple):
             f"{self.radius}",
             "precision_at": "precision of the first N",
             "recall_at": "recall of the first N",
-            "hit_rate_at": "share of queries with a relevant item among the first N",
+            "hit_rate_at": "share of queries with a relevant item among the first N; Recall@N "
+            "where relevant is what belongs to the pair",
+            "median_rank": "median over the queries of the rank of the first relevant item",
+            "mean_reciprocal_rank": "mean of the reciprocal of that rank",
             "precision_recall": "mean precision and mean recall within each Hamming radius; for "
             "other distances of the first N",
         }
@@ -135,9 +142,19 @@ class Found:
 
             return metrics.measure_ranking(measures, distances, relevance, *size, ties=ties)
 
-    def mean_average_precision(self) -> float:
-        """MAP over the whole ranking."""
-        return float(self.read({"map": per_query.average_precision})["map"].mean())
+    @property
+    def by_pairs(self) -> bool:
+        """Whether relevant is what belongs to the query's pair."""
+        return self.task.by_pairs
+
+    def score(self) -> float:
+        """What models are chosen by: MAP, or by pairs the mean of Recall@1, @5 and @10."""
+        if not self.by_pairs:
+            return float(self.read({"map": per_query.average_precision})["map"].mean())
+        ks = [min(k, len(self.database)) for k in RECALLS]
+        return float(
+            self.read({"recalls": partial(per_query.hit_rate_at, ks=ks)})["recalls"].mean()
+        )
 
 
 def found_by_codes(task: Task, database: Items, query: np.ndarray, entries: np.ndarray) -> Found:
@@ -225,6 +242,8 @@ def _of_positions(
         "precision_at": partial(per_query.precision_at, ks=ks),
         "recall_at": partial(per_query.recall_at, ks=ks),
         "hit_rate_at": partial(per_query.hit_rate_at, ks=ks),
+        "median_rank": first_relevant.first_rank,
+        "mean_reciprocal_rank": first_relevant.reciprocal_rank,
     }
 
 
@@ -238,8 +257,9 @@ def _means(
     of_queries: Mapping[str, np.ndarray], found: Found, definitions: Definitions
 ) -> dict[str, Any]:
     """The means over the queries as JSON values; None for measures that only codes have."""
-    ks = _curve_positions(found)
-    means = {
+    ks, of_queries = _curve_positions(found), dict(of_queries)
+    ranks = _counted(of_queries.pop("median_rank"), found, definitions)
+    means = {"median_rank": float(np.median(ranks)) if ranks.size else None} | {
         name: metrics.mean_over_queries(values, found.answerable, empty=definitions.empty).tolist()
         for name, values in of_queries.items()
     }
@@ -281,49 +301,19 @@ def bit_statistics(found: Mapping[str, Found]) -> dict[str, Any]:
       "items", "constant" (number of constant bits).
     """
     return {
-        one.task.database_modality: _bits_of(one.entries)
+        one.task.database_modality: bits_of(one.entries)
         for one in found.values()
         if one.histogram is not None
     }
 
 
-def constant_bits(statistics: Mapping[str, Any], split: str = "database") -> list[str]:
-    """Which modalities have constant bits in the `bit_statistics` of a split, one line each.
-
-    >>> used = {"mean": [1.0, 0.5, 0.0], "distinct": 3, "items": 4000, "constant": 1}
-    >>> constant_bits({"image": used, "text": used | {"constant": 0}})
-    ['1 of 3 image bits is constant over the 4,000 database codes']
-    >>> constant_bits({"image": used | {"constant": 3, "distinct": 1}}, "validation")
-    ['all 4,000 image validation codes are equal']
-    """
-    lines = []
-    for modality, values in statistics.items():
-        items, constant, bits = values["items"], values["constant"], len(values["mean"])
-        if items > 1 and values["distinct"] == 1:
-            lines.append(f"all {items:,} {modality} {split} codes are equal")
-        elif items > 1 and constant:
-            lines.append(_constant(constant, bits, f"{modality} bits", items, f"{split} codes"))
-    return lines
+def constant_components(entries: np.ndarray) -> int:
+    """How many columns of database entries [n, width], such as codeword numbers, are constant."""
+    return int((entries == entries[:1]).all(axis=0).sum())
 
 
-def constant_components(found: Mapping[str, Found], split: str = "database") -> list[str]:
-    """The same for database entries that are no codes, such as codeword indices."""
-    lines = []
-    for one in found.values():
-        items, width = one.entries.shape
-        constant = int((one.entries == one.entries[:1]).all(axis=0).sum())
-        if one.histogram is None and items > 1 and constant:
-            what = f"{one.task.database_modality} components"
-            lines.append(_constant(constant, width, what, items, f"{split} entries"))
-    return lines
-
-
-def _constant(number: int, width: int, what: str, items: int, of: str) -> str:
-    are = "is" if number == 1 else "are"
-    return f"{number} of {width} {what} {are} constant over the {items:,} {of}"
-
-
-def _bits_of(entries: np.ndarray) -> dict[str, Any]:
+def bits_of(entries: np.ndarray) -> dict[str, Any]:
+    """How the bits of database codes [n, K] are used; the values of `bit_statistics`."""
     mean, products = np.zeros(entries.shape[1]), np.zeros((entries.shape[1],) * 2)
     for start in range(0, len(entries), _ROWS):
         block = entries[start : start + _ROWS].astype(np.float32)

@@ -35,11 +35,16 @@ def make_report(
     bits: Mapping[str, Any],
     config: Mapping[str, Any],
     definitions: Definitions = measure.DEFAULT,
+    *,
+    relevance: str = measure.SHARED_LABEL,
+    chosen: Mapping[str, Any] | None = None,
+    verdict: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Assembles report.json: the numbers and the protocol card that defines them.
 
     `results` are of `measure.evaluate`, `bits` of `measure.bit_statistics`; the distance is in
-    words, and the config empty for codes that came from files.
+    words, `relevance` is one of `measure`, and the config is empty for codes that came from files.
+    `chosen` is what "auto" stood for, `verdict` what a reader must know before the numbers.
     """
     protocols = set().union(*results.values())
     return {
@@ -48,13 +53,15 @@ def make_report(
             "data": dict(card),
             "definitions": definitions._asdict(),
             "measures": definitions.in_words(),
-            "relevance": measure.RELEVANCE,
+            "relevance": relevance,
             "database": {name: text for name, text in PROTOCOLS.items() if name in protocols},
             "distance": distance,
             "seed": config.get("seed"),
             "versions": {"jxhash": jxhash.__version__, "jax": jax.__version__},
         },
         "config": dict(config),
+        "chosen": dict(chosen or {}),
+        "verdict": list(verdict),
         "results": results,
         "bits": bits,
     }
@@ -93,8 +100,10 @@ def table(report: Mapping[str, Any]) -> str:
         for protocol, values in by_protocol.items():
             cells = main_values(report, values).values()
             lines.append(f"  {row_name(protocol):32}{_in_columns(cells)}")
-            if protocol in TRAINED and values.get("map_interval"):
+            if protocol in TRAINED and "MAP" in heads(report) and values["map_interval"]:
                 lines.append(f"    {interval(values)}")
+    for warning in report["verdict"]:
+        lines += ["", *wrapped(f"WARNING: {warning}")]
     return "\n".join(lines)
 
 
@@ -166,7 +175,16 @@ def _card_lines(report: Mapping[str, Any]) -> list[str]:
             f"ties: {given.ties}; queries without a relevant item: {given.empty}; "
             f"MAP@{given.cut} over {given.denominator}; {versions(report)}"
         ),
+        *wrapped(_list(data.get("normalization", {}), "normalization: {}")),
+        *wrapped(_list(report["chosen"], "auto: {}")),
+        *wrapped(data.get("caution", "")),
     ]
+
+
+def _list(values: Mapping[str, Any], said: str) -> str:
+    """Names and values within a text; empty for none."""
+    listed = ", ".join(f"{name} {value}" for name, value in values.items())
+    return said.format(listed) if listed else ""
 
 
 def versions(report: Mapping[str, Any]) -> str:
@@ -177,8 +195,11 @@ def versions(report: Mapping[str, Any]) -> str:
 
 
 def heads(report: Mapping[str, Any]) -> dict[str, str]:
-    """The header row of the main measures: heading -> name of the measure."""
+    """The header row of the main measures: heading -> name of the measure, "NAME/N" of a curve."""
     given = Definitions(**report["protocol"]["definitions"])
+    if report["protocol"]["relevance"] == measure.SAME_PAIR:
+        recalls = {f"R@{k}": f"hit_rate_at/{k}" for k in measure.RECALLS}
+        return recalls | {"median rank": "median_rank", "MRR": "mean_reciprocal_rank"}
     return {
         "MAP": "map",
         f"MAP@{given.cut}": f"map_at_{given.cut}",
@@ -189,14 +210,29 @@ def heads(report: Mapping[str, Any]) -> dict[str, str]:
 
 def main_values(report: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str]:
     """Heading -> value of each main measure, with three decimals or a dash if undefined."""
-    return {
-        head: "-" if values[name] is None else f"{values[name]:.3f}"
-        for head, name in heads(report).items()
-    }
+    return {head: _in_digits(head, _value(values, name)) for head, name in heads(report).items()}
+
+
+def _value(values: Mapping[str, Any], name: str) -> float | None:
+    measured, _, position = name.partition("/")
+    if not position:
+        value: float | None = values[name]
+        return value
+    curve: dict[str, float] = values[measured]
+    # Of a smaller database the curve ends with all of it.
+    return curve.get(position, curve[max(curve, key=int)])
+
+
+def _in_digits(head: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if head == "median rank" else f"{value:.3f}"
 
 
 def _in_columns(cells: Iterable[str]) -> str:
-    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, (8, 10, 10, 10), strict=True))
+    cells = list(cells)
+    widths = (8, 10, 10, 10) if len(cells) == 4 else (8, 8, 8, 13, 8)
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def interval(values: Mapping[str, Any]) -> str:

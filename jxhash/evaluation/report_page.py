@@ -11,7 +11,8 @@ import numpy as np
 
 from jxhash.data.dataset import Items
 from jxhash.evaluation import figures, report
-from jxhash.evaluation.measure import Found, constant_bits
+from jxhash.evaluation.measure import Found
+from jxhash.metrics import label_relevance
 
 QUERIES = 8
 RESULTS = 10
@@ -33,7 +34,6 @@ _TEMPLATES.globals |= {
     "main_values": report.main_values,
     "row_name": report.row_name,
     "versions": report.versions,
-    "constant_bits": constant_bits,
 }
 
 
@@ -61,15 +61,16 @@ def _searches(found: Found) -> Iterator[tuple[dict[str, Any], list[dict[str, Any
     rng = np.random.default_rng(_QUERY_SEED)
     count = min(QUERIES, len(task.query))
     chosen = np.sort(rng.choice(len(task.query), count, replace=False))
-    for query, distance in zip(chosen, found.distances(chosen), strict=True):
+    relevance = label_relevance(task.query.labels, found.database.labels)(chosen)
+    rows = zip(chosen, found.distances(chosen), np.asarray(relevance) > 0, strict=True)
+    for query, distance, is_relevant in rows:
         nearest = np.argsort(distance, kind="stable")[:RESULTS]
-        relevant = found.database.labels[nearest] @ task.query.labels[query].astype(int) > 0
         yield (
             _card(task.query, task.query_modality, query),
             [
                 _card(found.database, task.database_modality, row)
                 | {"distance": f"{distance[row]:.4g}", "relevant": shares}
-                for row, shares in zip(nearest, relevant, strict=True)
+                for row, shares in zip(nearest, is_relevant[nearest], strict=True)
             ],
         )
 

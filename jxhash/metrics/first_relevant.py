@@ -24,7 +24,7 @@ def first_rank(histogram: Histogram) -> np.ndarray:
     [3.0]
     """
     before, size, relevant = _first_group(on_host(histogram))
-    return before + (size + 1) / (relevant + 1)
+    return np.asarray(before + (size + 1) / (relevant + 1))
 
 
 def reciprocal_rank(histogram: Histogram) -> np.ndarray:

@@ -4,9 +4,10 @@ Row numbers are drawn on the host, once an epoch, from the seed and the place in
 the same epoch draws the same rows whether or not the run was interrupted before.
 """
 
+import functools
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,15 @@ import numpy as np
 
 from jxhash import parallel, processes
 from jxhash.errors import UserError
-from jxhash.rows import RowArray, Rows
+from jxhash.rows import Grouped, RowArray, Rows
 
 Sources = Mapping[str, Mapping[str, RowArray]]
 Names = frozenset[str] | None  # of the arrays that a call reads; None for all
 
 PAIRS = "pairs"
+
+# In a plan: numbers that draw one of the rows that an item has (see `rows.Grouped`).
+DRAWS = "draws"
 
 # One call's share of streamed rows: enough steps to hide the dispatch, little beside the data.
 STREAMED_BYTES = 2**26
@@ -51,7 +55,7 @@ def epoch_plan(
 
     Returns:
       For each source int32 [steps, devices, rows a device], of the devices of this process; the
-      number of rows marks padding.
+      number of rows marks padding. Where pairs have several rows of an array, the same of `DRAWS`.
     """
     steps = num_steps(num_rows(training[PAIRS]), batch_size)
     wanted = steps * batch_size
@@ -65,6 +69,12 @@ def epoch_plan(
             order = np.concatenate([order, more])
         order = np.pad(order[:wanted], (0, max(0, wanted - len(order))), constant_values=rows)
         plan[source] = _over_devices(order.reshape(steps, batch_size), rows)
+    if any(isinstance(array, Grouped) for array in training[PAIRS].values()):
+        generator = np.random.Generator(
+            np.random.Philox(np.random.SeedSequence((*seed, len(plan))))
+        )
+        draws = generator.integers(0, 2**31, (steps, batch_size), np.int64)
+        plan[DRAWS] = _over_devices(draws, 0)
     return plan
 
 
@@ -111,7 +121,9 @@ class Resident:
     steps_per_call = None
 
     def __init__(self, training: Sources) -> None:
-        self._arrays = parallel.replicate(in_memory(training))
+        self._arrays = parallel.replicate(
+            {source: jax.tree.map(_whole, dict(arrays)) for source, arrays in training.items()}
+        )
 
     def arrays(self, plan: Mapping[str, np.ndarray], first: int, names: Names = None) -> Any:
         """What a call that starts at step `first` is given: the same arrays each time."""
@@ -122,12 +134,22 @@ class Resident:
         }
 
     @staticmethod
-    def read(arrays: Mapping[str, jax.Array], index: jax.Array, offset: Any) -> dict[str, Any]:
+    def read(
+        arrays: Mapping[str, Any], index: jax.Array, offset: Any, draws: Any = None
+    ) -> dict[str, Any]:
         """The rows of one step, within the call; padding reads the last row, to be masked."""
         del offset
+
+        def rows(array: Any) -> jax.Array:
+            if not isinstance(array, _WholeGroups):
+                return jnp.take(array, index, axis=0, mode="clip")
+            firsts, counts = (
+                jnp.take(of_item, index, mode="clip") for of_item in (array.firsts, array.counts)
+            )
+            return jnp.take(array.flat, firsts + draws % counts, axis=0)
+
         return {
-            name: jax.tree.map(lambda x: jnp.take(x, index, axis=0, mode="clip"), array)
-            for name, array in arrays.items()
+            name: jax.tree.map(rows, array, is_leaf=_is_groups) for name, array in arrays.items()
         }
 
     def whole(self, names: frozenset[str]) -> dict[str, jax.Array]:
@@ -138,7 +160,30 @@ class Resident:
         """
         if missing := names - self._arrays[PAIRS].keys():
             raise ValueError(f"an update samples from {sorted(missing)}, which the pairs lack")
-        return {name: self._arrays[PAIRS][name] for name in names}
+        found = {name: self._arrays[PAIRS][name] for name in names}
+        return {n: x.flat[x.firsts] if _is_groups(x) else x for n, x in found.items()}
+
+
+class _WholeGroups(NamedTuple):
+    """A `Grouped` array on the devices."""
+
+    flat: Any
+    firsts: Any
+    counts: Any
+
+
+def _is_groups(array: Any) -> bool:
+    return isinstance(array, _WholeGroups)
+
+
+def _whole(array: RowArray) -> Any:
+    if not isinstance(array, Grouped):
+        return np.asarray(array)
+    return _WholeGroups(np.asarray(array.flat), np.int32(array.firsts), np.int32(array.counts))
+
+
+def _read(array: RowArray, index: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    return array.drawn(index, draws) if isinstance(array, Grouped) else array[index]
 
 
 class Streamed:
@@ -172,11 +217,12 @@ class Streamed:
         return jax.tree.map(lambda *rows: np.stack(rows), *block)
 
     def _read_step(self, plan: Mapping[str, np.ndarray], step: int, names: Names) -> Any:
-        found = {}
+        found, draws = {}, plan[DRAWS][step] if DRAWS in plan else np.zeros(1, int)
         for source, arrays in self._training.items():
             read = {n: array for n, array in arrays.items() if names is None or n in names}
-            index = plan[source][step]
-            found[source] = jax.tree.map(lambda x: x[np.minimum(index, len(x) - 1)], read)  # noqa: B023
+            index = np.minimum(plan[source][step], num_rows(arrays) - 1)
+            drawn = functools.partial(_read, index=index, draws=draws)
+            found[source] = jax.tree.map(drawn, read)
         return found
 
     def whole(self, names: frozenset[str]) -> dict[str, jax.Array]:
@@ -194,9 +240,11 @@ class Streamed:
         return {}
 
     @staticmethod
-    def read(arrays: Mapping[str, jax.Array], index: jax.Array, offset: Any) -> dict[str, Any]:
+    def read(
+        arrays: Mapping[str, Any], index: jax.Array, offset: Any, draws: Any = None
+    ) -> dict[str, Any]:
         """The rows of one step, within the call."""
-        del index
+        del index, draws
         return {name: jax.tree.map(lambda x: x[offset], a) for name, a in arrays.items()}
 
 
@@ -218,7 +266,7 @@ def place(training: Sources, resident_bytes: float, batch_size: int) -> Resident
     takes long, and XLA's convolutions on CPU are ten times slower inside the loop of a longer call.
     """
     every = jax.tree.leaves(dict(training))
-    if not all(isinstance(array, np.ndarray | Rows) for array in every):
+    if not all(isinstance(array, np.ndarray | Rows | Grouped) for array in every):
         return Streamed(training, steps_per_call=1)
     if jax.process_count() == 1 and sum(array.nbytes for array in every) <= resident_bytes:
         return Resident(training)

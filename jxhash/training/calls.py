@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jxhash import parallel
 from jxhash.methods.contract import Batch, HashState, Metrics, Update
 from jxhash.training import divergence
-from jxhash.training.batches import Resident, Streamed, with_index
+from jxhash.training.batches import DRAWS, Resident, Streamed, with_index
 
 
 def minibatch_call(
@@ -39,10 +39,10 @@ def minibatch_call(
         corpus: Any,
     ) -> tuple[HashState, Any]:
         def one_step(number: jax.Array, state: HashState) -> tuple[HashState, Metrics]:
-            batch_rows = {}
-            for source, index in plan.items():
-                values = placement.read(arrays[source], index[number], number - first)
-                batch_rows[source] = with_index(values, index[number], rows[source])
+            batch_rows, drawn = {}, {name: of_step[number] for name, of_step in plan.items()}
+            for source, index in ((source, drawn[source]) for source in rows):
+                values = placement.read(arrays[source], index, number - first, drawn.get(DRAWS))
+                batch_rows[source] = with_index(values, index, rows[source])
             whole = state.replace(constants=constants)
             state, metrics = _run(updates, whole, Batch(batch_rows, corpus))
             metrics[divergence.GRADIENTS] = divergence.gradients_metric(state)

@@ -10,6 +10,7 @@ import pytest
 import small
 
 from jxhash import codes, evaluate
+from jxhash.auto_settings import resolved
 from jxhash.errors import UserError
 from jxhash.evaluation import artifacts, code_files, measure, retrieval
 from jxhash.methods import code
@@ -54,7 +55,7 @@ def test_a_distance_of_one_s_own_is_reported_and_kept(tmp_path):
     )
     method = method._replace(code=products)
     state = method.init(jax.random.key(0))
-    report = artifacts.write(method, state, data, made.to_dict(), tmp_path, [])
+    report = artifacts.write(method, state, data, resolved(made, 1), tmp_path, [])
     assert report["protocol"]["distance"] == "minus the inner product"
     assert report["bits"] == {}
     smallest = min(len(task.database) for task in data.tasks)
@@ -71,7 +72,7 @@ def test_codes_of_a_run_are_scored_again(tmp_path):
     data, made = small.dataset(), small.config("dcmh")
     method, _ = small.build(made, data)
     state = method.init(jax.random.key(0))
-    report = artifacts.write(method, state, data, made.to_dict(), tmp_path, [])
+    report = artifacts.write(method, state, data, resolved(made, 1), tmp_path, [])
     arguments = [str(tmp_path / "codes.npz"), f"--output={tmp_path / 'scores'}"]
     cut = report["protocol"]["definitions"]["cut"]
     evaluate.run(evaluate.parse([*arguments, f"--cut={cut}"]))
