@@ -43,7 +43,7 @@ class Published(NamedTuple):
           UserError: the settings are wrong, or the data does not fit them or the method's needs.
         """
         settings = read_settings(config[self.name], self.module.Settings, f"{self.name}.")
-        self.needs.check(spec, self.name.upper())
+        self.needs.check(spec, self.name.upper(), _unsupervised)
         method: Method = self.module.build(settings, config.bits, spec)
         return method
 
@@ -51,6 +51,10 @@ class Published(NamedTuple):
 def names() -> list[str]:
     """The names of all methods, sorted."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _SHARED)
+
+
+def _unsupervised() -> list[str]:
+    return [name for name in names() if not get(name).needs.labels]
 
 
 def get(name: str) -> Published:

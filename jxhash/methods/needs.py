@@ -1,7 +1,7 @@
 """What a method needs of a data set, as one value: checked, documented and tested in one place."""
 
 import dataclasses
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Literal
 
 import numpy as np
@@ -56,15 +56,18 @@ class Needs:
     unpaired: bool = False
     sentence_length: int | None = None
 
-    def check(self, spec: Spec, method: str) -> None:
-        """Raises a UserError, which names the method, where the data does not meet a need."""
+    def check(self, spec: Spec, method: str, unsupervised: Callable[[], Sequence[str]]) -> None:
+        """Raises a UserError, which names the method, where the data does not meet a need.
+
+        `unsupervised` gives the names of the methods that need no labels.
+        """
         for modality, forms in (("image", self.image), ("text", self.text)):
             if forms:
                 _require_form(spec, method, modality, forms)
         if self.labels and "labels" not in spec.inputs["pairs"]:
             raise UserError(
                 f"{method} learns from labels, and this data set has none for its training pairs; "
-                "bring labels or choose an unsupervised method"
+                f"bring labels, or choose a method that needs none: {', '.join(unsupervised())}"
             )
         if self.single_label and not spec.single_label:
             raise UserError(

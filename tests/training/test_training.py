@@ -8,6 +8,7 @@ import small
 
 from jxhash.methods.contract import Done, Method, Stage, Update
 from jxhash.methods.settings import Optimizer
+from jxhash.rows import Grouped, in_memory
 from jxhash.training import batches, engine, schedule
 from jxhash.training.checkpoint import Checkpoints
 
@@ -50,6 +51,38 @@ def test_odd_batches_are_padded_on_each_device():
     assert plan[0].tolist() == [[0, 1, 2], [3, 4, 50]]
     full = batches.all_rows_plan(SOURCES)["query"]
     assert full.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_one_of_several_rows_is_drawn(resident):
+    counts = np.array([1, 4, 2] * 10)
+    owner = np.repeat(np.arange(30), counts)
+    flat = np.stack([owner, np.arange(70)], axis=1).astype(np.float32)
+    training = {"pairs": {"image": np.arange(30), "text": Grouped(in_memory(flat), counts)}}
+    placement = batches.Resident(training) if resident else batches.Streamed(training, 1)
+    seen = []
+    for epoch in range(20):
+        plan = batches.epoch_plan(training, 8, "shuffled", (epoch,))
+        for step in range(len(plan["pairs"])):
+            arrays = placement.arrays(plan, step)["pairs"]
+            for device in range(2):
+                index, draws = (plan[name][step, device] for name in ("pairs", batches.DRAWS))
+                own = arrays if resident else {n: array[:, device] for n, array in arrays.items()}
+                read = placement.read(own, index, 0, draws)
+                is_row = index < 30
+                # A row of the very item, beside the item's own row of the other array.
+                np.testing.assert_array_equal(np.asarray(read["text"])[is_row, 0], index[is_row])
+                np.testing.assert_array_equal(np.asarray(read["image"])[is_row], index[is_row])
+                seen += np.asarray(read["text"])[is_row, 1].astype(int).tolist()
+    times = np.bincount(seen, minlength=70)
+    # Each of four rows is drawn about 5 times in 20 epochs, each single row every time.
+    assert (times[counts[owner] == 1] == 20).all()
+    assert 3.5 < times[counts[owner] == 4].mean() < 6.5
+    assert times.min() > 0
+    again = batches.epoch_plan(training, 8, "shuffled", (0,))[batches.DRAWS]
+    np.testing.assert_array_equal(
+        again, batches.epoch_plan(training, 8, "in_order", (0,))[batches.DRAWS]
+    )
 
 
 def test_a_batch_larger_than_the_data():

@@ -108,7 +108,7 @@ def _divided(
         if not rows.size:
             raise UserError(f"{description.name}: no row of the part {part!r} can be used")
     seed = sizes.pop("seed")
-    return splits.divide(kept, own, sizes, seed)
+    return splits.divide(kept, own, sizes, seed, by_pairs=collected.labels is None)
 
 
 def as_array(

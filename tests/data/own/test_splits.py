@@ -21,7 +21,20 @@ def part(dataset, name):
 def test_the_field_s_sizes_where_there_are_as_many_rows():
     parts, _ = splits.divide(np.arange(20_015), {}, {}, 0)
     sizes = {name: len(rows) for name, rows in parts.items()}
-    assert sizes == {"train": 10_000, "validation": 500, "query": 2000, "database": 18_015}
+    assert sizes == {"train": 17_515, "validation": 500, "query": 2000, "database": 18_015}
+
+
+def test_by_pairs_the_partner_of_each_query_is_searched():
+    parts, rule = splits.divide(np.arange(20_015), {}, {}, 0, by_pairs=True)
+    assert {name: len(rows) for name, rows in parts.items()} == {
+        "train": 18_515,
+        "validation": 500,
+        "query": 1000,
+        "database": 1000,
+    }
+    np.testing.assert_array_equal(parts["query"], parts["database"])
+    assert not set(parts["query"]) & set(parts["train"])
+    assert "the other halves of the queries" in rule
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,38 @@
+"""Settings that a config leaves open."""
+
+import pytest
+import small
+
+from jxhash import auto_settings, configuration
+from jxhash.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "epochs"),
+    [(1, 32, 2000), (240, 32, 250), (2000, 128, 125), (5000, 256, 100), (45_000, 256, 20)],
+)
+def test_numbers_follow_the_rows(rows, batch_size, epochs):
+    made = small.config("dcmh", batch_size=0)
+    values = made.to_dict() | {"batch_size": "auto"}
+    values["dcmh"]["epochs"] = "auto"
+    settled = auto_settings.resolved(type(made)(values), rows)
+    assert settled.chosen == {"batch_size": batch_size, "dcmh.epochs": epochs}
+    assert settled.config.batch_size == batch_size
+    assert settled.config.dcmh.epochs == epochs
+
+
+def test_what_is_given_stays():
+    made = small.config("dcmh")
+    settled = auto_settings.resolved(made, 10)
+    assert settled.config.to_dict() == made.to_dict()
+    assert settled.chosen == {}
+
+
+def test_numbers_of_the_command_line_are_texts():
+    values = small.config("dcmh").to_dict() | {"batch_size": "auto"}
+    config = configuration.ml_collections.ConfigDict(values)
+    config.batch_size = "48"  # what --config.batch_size=48 puts there
+    assert auto_settings.read_run(config).batch_size == 48
+    config.batch_size = "many"
+    with pytest.raises(UserError, match="'batch_size' holds 'many', which is no int"):
+        auto_settings.read_run(config)
