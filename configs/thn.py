@@ -24,6 +24,7 @@ def get_config(data: str = "clipart-emoji") -> ConfigDict:
             {
                 "epochs": 120,
                 "layers": mlps((512,), dropout=0.5),
+                "similar_weight": 1.0,
                 "quantization_weight": 1e-4,
                 "mmd_weight": 0.3,
                 "optimizer": adam(3e-3, 3e-4, weight_decay=0.0),

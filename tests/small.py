@@ -250,6 +250,7 @@ CASES = {
         {
             "epochs": 20,
             "layers": LAYERS,
+            "similar_weight": 2.0,
             "quantization_weight": 1e-4,
             "mmd_weight": 0.1,
             "optimizer": OPTIMIZER,

@@ -11,7 +11,8 @@ without the factor 1/2, a Gaussian kernel, the MMD within a batch.
 Ours: the similarity covers auxiliary pairs alone, labels of the two other collections are not read;
 L and Q are means over the pairs of a batch (a mean over pairs of a sum over both points is the sum
 of the means over rows); the kernel's width follows the median squared distance of the pooled rows;
-lambda, mu, optimiser and layers are settings.
+similar pairs, which are rare, may weigh more: with equal weights L pushes all images away from all
+texts; lambda, mu, optimiser and layers are settings.
 """
 
 import jax.numpy as jnp
@@ -30,6 +31,8 @@ class Settings:
     epochs: Positive[int]
     #: hidden widths and dropout of each network
     layers: MLPs
+    #: of a similar pair beside a dissimilar one; the paper: 1
+    similar_weight: Positive[float]
     #: lambda, of minus the logarithm of the outputs' magnitudes
     quantization_weight: NotNegative[float]
     #: mu, of the discrepancies; 0 learns from the auxiliary pairs alone
@@ -44,8 +47,9 @@ def build(settings: Settings, bits: int, spec: contract.Spec) -> contract.Method
     def objective(net: updates.Net, batch: updates.Seen) -> updates.Terms:
         z = {m: jnp.tanh(net(m)) for m in networks}
         S = similarity.share_label(batch.labels, batch.labels)
+        weights = jnp.where(S > 0, settings.similar_weight, 1.0)
         L = losses.pairwise_log_likelihood_loss(
-            z["image"], z["text"], S, scale=1.0, where=batch.pairs
+            z["image"], z["text"], S, scale=1.0, where=batch.pairs, weights=weights
         )
         Q = sum(losses.log_magnitude_loss(z[m], where=batch.where) for m in networks)
         D = sum(

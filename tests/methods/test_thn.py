@@ -21,7 +21,7 @@ def mmd(a, b):
 
 def test_loss_is_the_objective_of_the_paper():
     data, chosen = small.dataset(), [2, 5, 7, 11]
-    method = build("thn", data, quantization_weight=0.01, mmd_weight=0.5)
+    method = build("thn", data, quantization_weight=0.01, mmd_weight=0.5, similar_weight=3.0)
     params, _, metrics = joint_step(method, data, chosen)
 
     pairs = {name: array[chosen] for name, array in data.training["pairs"].items()}
@@ -32,7 +32,8 @@ def test_loss_is_the_objective_of_the_paper():
     for i in range(4):
         for j in range(4):
             product = z["image"][i] @ z["text"][j]
-            L += np.log1p(np.exp(product)) - float(labels[i] @ labels[j] > 0) * product
+            shares = float(labels[i] @ labels[j] > 0)
+            L += (3 if shares else 1) * (np.log1p(np.exp(product)) - shares * product)
             Q += -np.log(np.abs(z["image"][i])).sum() - np.log(np.abs(z["text"][j])).sum()
     D = mmd(query, z["image"]) + mmd(database, z["text"])
     expected = {"likelihood": L / 16, "quantization": Q / 16, "mmd": D}

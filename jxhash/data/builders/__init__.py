@@ -12,6 +12,7 @@ from jxhash.errors import UserError
 
 # Name of the data set -> its file here and its class.
 _CLASSES = {
+    "flickr8k": ("flickr8k", "Flickr8k"),
     "flickr30k": ("flickr30k", "Flickr30k"),
     "iapr_tc12": ("iapr_tc12", "IaprTc12"),
     "mirflickr25k": ("mirflickr25k", "Mirflickr25k"),

@@ -1,12 +1,8 @@
 """Flickr30k (Young et al., TACL 2014), from its own archives."""
 
-import re
-
-from jxhash.data.builders import archive, base
-from jxhash.errors import UserError
+from jxhash.data.builders import archive, base, captions
 
 _TOKENS = "results_20130124.token"
-_LINE = re.compile(r"(\d+)\.jpg#(\d)\t(.+)", re.ASCII)
 
 
 class Flickr30k(base.PairsBuilder):
@@ -31,27 +27,8 @@ class Flickr30k(base.PairsBuilder):
         folder = archive.around(fetch.manual("flickr30k", "flickr30k.tar.gz"), _TOKENS)
         names = "flickr30k-images", "flickr30k-images.tar.gz", "flickr30k-images.tar"
         pictures = archive.within(fetch.manual(*names), names[0])
-        captions = _read(folder / _TOKENS)
+        found = captions.read(folder / _TOKENS)
         described = f"{folder / _TOKENS} describes"
-        archive.require_count(described, len(captions), config.num_pictures, "pictures")
-        pairs = []
-        for number, found in captions.items():
-            if sorted(found) == list(range(config.num_texts)):
-                texts = [found[place] for place in sorted(found)]
-                file = f"{number}.jpg"
-                pairs.append(base.Pair(file, texts, picture=pictures / file))
-                continue
-            what = f"picture {number} does not have {config.num_texts} captions"
-            faults.found("captions", f"{folder / _TOKENS}: {what}")
+        archive.require_count(described, len(found), config.num_pictures, "pictures")
+        pairs = captions.pairs(folder / _TOKENS, found, found, pictures, config, faults)
         return base.Contents(None, [], {"pairs": pairs})
-
-
-def _read(path: archive.Folder) -> dict[str, dict[int, str]]:
-    """Picture -> place -> caption."""
-    captions: dict[str, dict[int, str]] = {}
-    for where, line in archive.numbered_lines(path):
-        found = _LINE.fullmatch(line)
-        if not found:
-            raise UserError(f"{where}: expected picture.jpg#place, a tab, a caption")
-        captions.setdefault(found[1], {})[int(found[2])] = found[3]
-    return captions
