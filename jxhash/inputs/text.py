@@ -1,21 +1,62 @@
 """From texts to bags of words or token numbers, with a vocabulary of the training texts alone."""
 
 import collections
+import functools
+import itertools
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-_WORD = re.compile(r"[^\W_]+")
+_ASCII_WORD = re.compile("[a-z0-9]+")
+# Blocks of scripts whose words no space separates: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana
+# (also of half width), Han.
+_WITHOUT_SPACES = (
+    "\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff"
+    "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+# Soft hyphen, joiners, byte order mark, variation selectors: seen by renderers, not by readers.
+_INVISIBLE = re.compile("[\u00ad\u200c\u200d\u2060\ufeff\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case: runs of letters and digits.
+    """The words of a text in lower case and NFC: runs of letters, digits and their marks.
+
+    Runs of scripts that are written without spaces (Han, Hiragana, Katakana, Thai, Lao, Khmer,
+    Myanmar) are read as overlapping pairs of characters, a single one as itself; they end where
+    another script begins.
 
     >>> words("Red-billed gull, 2 eggs")
     ['red', 'billed', 'gull', '2', 'eggs']
+    >>> words("iPhone手机壳")
+    ['iphone', '手机', '机壳']
     """
-    return _WORD.findall(text.lower())
+    lowered = text.lower()
+    if lowered.isascii():
+        return _ASCII_WORD.findall(lowered)
+    # Lower case of the Turkish capital: an i with a second dot.
+    seen = _INVISIBLE.sub("", lowered).replace("i\u0307", "i")
+    runs, character = _patterns()
+    found = []
+    for word, run in runs.findall(unicodedata.normalize("NFC", seen)):
+        characters = character.findall(run)
+        pairs = ["".join(pair) for pair in itertools.pairwise(characters)]
+        found += [word] if word else pairs or characters
+    return found
+
+
+@functools.cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Finds a word or a run without spaces (two groups), and the characters of such a run."""
+    planes = map(chr, range(0x20000))  # no other has marks that are seen
+    # Enclosing marks (Me) make symbols of digits: the keycap of 1 is the word "1".
+    marks = "".join(mark for mark in planes if unicodedata.category(mark) in ("Mn", "Mc"))
+    letter = f"[^\\W_][{marks}]*"
+    character = f"(?=[{_WITHOUT_SPACES}]){letter}"
+    word = f"(?![{_WITHOUT_SPACES}]){letter}"
+    return re.compile(f"((?:{word})+)|((?:{character})+)"), re.compile(character)
 
 
 def build_vocabulary(
