@@ -39,7 +39,8 @@ def ranks(words: Sequence[str]) -> np.ndarray:
     >>> ranks(["the", "qwrtzp", "of"]).tolist()
     [1, 0, 4]
     """
-    return _table().ranks[_rows(words)]
+    found: np.ndarray = _table().ranks[_rows(words)]
+    return found
 
 
 class _Table(NamedTuple):
