@@ -268,7 +268,7 @@ _CHECKS: Mapping[str, Callable[[Any, int], bool]] = {
 
 def _nearest(unknown: Sequence[str], vocabulary: Sequence[str], least: float) -> dict[str, int]:
     """The place in the vocabulary of the word nearest to each unknown one, if that near."""
-    unknown = [unknown[row] for row in np.flatnonzero(word_vectors.ranks(unknown))]
+    unknown = list(itertools.compress(unknown, word_vectors.ranks(unknown)))
     known = _directions(vocabulary)
     found = {}
     for begin in range(0, len(unknown), _UNKNOWN_AT_ONCE):

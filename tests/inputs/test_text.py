@@ -26,7 +26,7 @@ WORDS = {
     "Myanmar": ("မြန်မာ", ["မြန်", "န်မာ"]),
     "scripts beside each other": ("iPhone手机3个", ["iphone", "手机", "3", "个"]),
     "rare Han": ("\U00020000\U00020001", ["\U00020000\U00020001"]),
-    "joiners": ("می\u200cخواهم co\u00adop", ["میخواهم", "coop"]),
+    "joiners": ("क्\u200dष co\u00adop", ["क्ष", "coop"]),
     "keycap": ("1\ufe0f\u20e3 \u2600\ufe0f", ["1"]),
     "byte order mark": ("\ufeffred", ["red"]),
     "a mark alone": ("\u0301 red", ["red"]),
