@@ -28,6 +28,7 @@ NEAREST = 0.6
 # a / (a + p). By Zipf's law p is 1 / (rank * H), with H the sum of 1 / rank over GloVe's words.
 _SMOOTH = 1e-3
 _HARMONIC = 13.5
+_LEAST_SPREAD = 1e-6  # of mean vectors, as a share of their mean square
 # Bounds the memory of cosines to a vocabulary.
 _UNKNOWN_AT_ONCE = 1024
 
@@ -168,7 +169,7 @@ class _Tokens(TextForm):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _BagAndMean(TextForm):
-    """A bag of words beside the mean of word vectors: float32 [n, V + 100].
+    """A bag of words beside the mean of word vectors: float16 [n, V + 100].
 
     Means weigh frequent words less and are centred on the training texts; a text of which no word
     has a vector is at their centre. Both parts have the same mean square length over the training
@@ -189,14 +190,16 @@ class _BagAndMean(TextForm):
         means, usable = _mean_vectors(texts)
         centre = means.sum(axis=0) / np.float32(max(usable.sum(), 1))
         squares = np.square(means[usable] - centre).sum(dtype=np.float64)
-        scale = np.sqrt(bag.arrays(texts).sum() / squares) if squares > 0 else 0.0
+        # Else texts of the same words are told apart by rounding alone.
+        differ = squares > _LEAST_SPREAD * np.square(means).sum(dtype=np.float64)
+        scale = np.sqrt(bag.arrays(texts).sum() / squares) if differ else 0.0
         return cls(bag.vocabulary, bag.min_texts, bag.nearest, centre, float(scale))
 
     def arrays(self, texts: Sequence[str]) -> np.ndarray:
         means, usable = _mean_vectors(texts)
         means = np.where(usable[:, None], self.scale * (means - self.centre), 0)
         bags = text.bags_of_words(self.known(texts), len(self.vocabulary))
-        return np.concatenate([bags, means], axis=1, dtype=np.float32)
+        return np.concatenate([bags, means], axis=1, dtype=np.float16, casting="same_kind")
 
     def usable(self, texts: Sequence[str]) -> np.ndarray:
         usable: np.ndarray = super().usable(texts) | _mean_vectors(texts)[1]

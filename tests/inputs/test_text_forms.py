@@ -87,12 +87,12 @@ def test_words_are_the_bag_beside_the_centred_mean_vector():
     centre = np.mean(by_hand[:4], axis=0)
     centred = np.array([one - centre for one in by_hand[:4]])
     scale = np.sqrt(bags.sum() / np.square(centred).sum())
-    np.testing.assert_allclose(means[:4], centred * scale, atol=1e-5)
+    np.testing.assert_allclose(means[:4], centred * scale, atol=1e-3)
     assert not means[4].any()
-    np.testing.assert_allclose(np.square(means).sum(), np.square(bags).sum(), rtol=1e-5)
+    np.testing.assert_allclose(np.square(means).sum(), np.square(bags).sum(), rtol=1e-3)
     later = form.arrays(LATER)
     np.testing.assert_allclose(
-        later[2, 4:], (weighted_mean(["sparrow"]) - centre) * scale, atol=1e-5
+        later[2, 4:], (weighted_mean(["sparrow"]) - centre) * scale, atol=2e-3
     )
     assert not later[3:].any()
     assert form.usable(LATER).tolist() == [True, True, True, False, False, False]
@@ -105,6 +105,14 @@ def test_texts_of_another_language_have_a_bag_and_no_mean():
     assert form.scale == 0
     assert form.arrays(texts)[:, :5].sum(axis=1).tolist() == [2, 2, 3, 3]
     assert not form.arrays([*texts, "a dog"])[:, 5:].any()
+
+
+def test_texts_of_the_same_words_have_no_mean():
+    form = text_forms.fit(
+        ["a red boat", "red boat", "boat red", "red boat boat red"], Words("words")
+    )
+    assert form.scale == 0
+    assert form.arrays(["a dog"]).tolist() == [[0] * 102]
 
 
 @pytest.mark.parametrize("name", text_forms.FORMS)
