@@ -65,7 +65,8 @@ setup(
     package_data={
         "jxhash": [
             "py.typed",
-            "inputs/lite0_projection.npz",
+            "inputs/*.json",
+            "inputs/*.npz",
             "data/embedded/*.npz",
             "data/embedded/*.json*",
             "data/builders/checksums.tsv",

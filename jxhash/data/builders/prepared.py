@@ -16,11 +16,11 @@ from jxhash import formats
 from jxhash.atomic_files import read_json, write_atomically
 from jxhash.data import builders, protocols
 from jxhash.data.dataset import Dataset, Input, content_hash, from_parts
-from jxhash.data.own.description import Words
-from jxhash.data.own.own_files import as_array
 from jxhash.data.pictures import feature_files
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares, said_of
 from jxhash.errors import UserError
+from jxhash.inputs import text_forms
+from jxhash.inputs.text_forms import Words
 
 # What a run needs of all pairs at once, collected at the first use: reading it off the records
 # takes 0.2 ms a pair, every time.
@@ -29,8 +29,12 @@ FEATURES = "image_features.npz"
 _FEATURE_KEYS = ("pythonClassName", "python_class_name", "type")
 _OWN_FEATURES = "tensorflow_datasets.core.features."
 
-# What follows the name of data whose texts are not the protocol's bags of words.
-FORMS = {"-sentences": Words(form="tokens"), "-tf-idf": Words(form="tf-idf")}
+# What follows the name of data whose texts are not the protocol's bags of words. Published numbers
+# are of the vocabulary's words alone.
+FORMS = {
+    "-sentences": Words(form="tokens", nearest=None),
+    "-tf-idf": Words(form="tf-idf", nearest=None),
+}
 
 
 class Pairs(NamedTuple):
@@ -304,7 +308,7 @@ def dataset(
         raise UserError(f"{pairs.name} has no labels, by which retrieval is measured here")
     if len(images) != len(pairs.ids):
         raise UserError(f"{len(images):,} images were given for {len(pairs.ids):,} pairs")
-    texts, said, vocabulary_size = _texts(pairs, split, words)
+    texts, text_card, vocabulary_size = _texts(pairs, split, words)
     inputs: dict[str, Input] = {"image": images, "text": texts}
     arrays: dict[str, Any] = {**inputs, "labels": pairs.labels, "ids": np.array(pairs.ids)}
     name = pairs.name
@@ -316,7 +320,7 @@ def dataset(
         "name": name,
         "version": pairs.version,
         "image": said_of(images),
-        "text": said,
+        **text_card,
         "split": dict(split.card),
         "sizes": split.card["sizes"],
         "skipped": dict(pairs.metadata["skipped"]),
@@ -335,11 +339,16 @@ def dataset(
 
 def _texts(
     pairs: Pairs, split: protocols.Split, words: Words | None
-) -> tuple[np.ndarray, str, int | None]:
-    """Arrays, what these are in words, and the number of words where they are numbers."""
+) -> tuple[np.ndarray, dict[str, Any], int | None]:
+    """What networks read of texts, its entries in the card, and the number of words of tokens."""
     if words is not None:
-        return as_array(pairs.texts, split.train, words)
-    number = pairs.words.shape[1]
-    if not number:
-        return pairs.arrays["text_features"].astype(np.float32), "the archive's own features", None
-    return pairs.words, f"which of the {number} words of all pairs a text has", None
+        form = text_forms.fit([pairs.texts[row] for row in split.train], words)
+        return form.arrays(pairs.texts), form.card(pairs.texts), form.vocabulary_size
+    if not pairs.words.shape[1]:
+        said = "the archive's own features"
+        return pairs.arrays["text_features"].astype(np.float32), {"text": said}, None
+    card = {
+        "text": f"which of the {pairs.words.shape[1]} words of all pairs a text has",
+        "texts without a known word": int((~pairs.words.any(axis=1)).sum()),
+    }
+    return pairs.words, card, None

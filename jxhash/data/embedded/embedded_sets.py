@@ -5,7 +5,6 @@ paper: their numbers must not be put beside published tables. The cards beside t
 they were made; `experiments/embedded_data/build.py` makes them.
 """
 
-import hashlib
 import io
 import json
 import pathlib
@@ -16,8 +15,8 @@ import numpy as np
 from jxhash.data.dataset import Dataset, Items, both_directions, content_hash, from_parts, json_hash
 from jxhash.data.pictures import regions
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares
-from jxhash.errors import UserError
-from jxhash.inputs.text import bags_of_words, build_vocabulary, token_numbers
+from jxhash.inputs import package_files, text_forms
+from jxhash.inputs.text_forms import Words
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 
@@ -26,10 +25,9 @@ _MIN_TEXTS = 2
 
 # The mean length of the sentences of the papers' data sets.
 SENTENCE_LENGTH = 12
-_SENTENCES = (
-    f"numbers of the first {SENTENCE_LENGTH} words of title, keywords and description that at "
-    f"least {_MIN_TEXTS} training texts have; 0 at the end"
-)
+# Of published numbers, so that unknown words stay unread.
+_BAG = Words("bag", _MIN_TEXTS, nearest=None)
+_SENTENCES = Words("tokens", _MIN_TEXTS, length=SENTENCE_LENGTH, nearest=None)
 
 
 class _Collection(NamedTuple):
@@ -74,7 +72,7 @@ def load_clipart_sentences() -> Dataset:
     Pictures, splits and vocabulary are those of `load_clipart`.
     """
     clipart = _read("clipart")
-    return _pairs(clipart, clipart.features, sentences=True, name="clipart-sentences")
+    return _pairs(clipart, clipart.features, _SENTENCES, name="clipart-sentences")
 
 
 def load_clipart_regions() -> Dataset:
@@ -92,7 +90,7 @@ def load_clipart_regions() -> Dataset:
     return _pairs(
         clipart,
         sequences,
-        sentences=True,
+        _SENTENCES,
         name="clipart-regions",
         features=f"{clipart.card['features']}; {regions.DESCRIBED}",
         sha256=json_hash(clipart.card["sha256"] | {"regions": content_hash({"": sequences})}),
@@ -115,35 +113,26 @@ def load_clipart_pixels(size: int) -> Dataset:
     )
 
 
-def _training_words(clipart: _Collection) -> list[str]:
-    return build_vocabulary((clipart.texts[row] for row in clipart.rows("train")), _MIN_TEXTS)
+def _fitted(clipart: _Collection, words: Words) -> text_forms.TextForm:
+    return text_forms.fit([clipart.texts[row] for row in clipart.rows("train")], words)
 
 
 def _pairs(
-    clipart: _Collection,
-    images: np.ndarray | EncodedPictures,
-    *,
-    sentences: bool = False,
-    **card: str,
+    clipart: _Collection, images: np.ndarray | EncodedPictures, words: Words = _BAG, **card: str
 ) -> Dataset:
     """The splits of clip art, with the given images of all its rows."""
-    vocabulary = _training_words(clipart)
-    if sentences:
-        texts = token_numbers(clipart.texts, vocabulary, SENTENCE_LENGTH)
-        card["text"] = _SENTENCES
-    else:
-        texts = bags_of_words(clipart.texts, vocabulary)
+    form = _fitted(clipart, words)
     parts = {name: clipart.rows(name) for name in ("train", "validation", "query")}
     parts["database"] = clipart.rows("train", "validation")
     sizes = {name: len(rows) for name, rows in parts.items()}
     return from_parts(
-        _card(clipart.card, sizes) | card,
-        {"image": images, "text": texts},
+        _card(clipart, sizes, form) | card,
+        {"image": images, "text": form.arrays(clipart.texts)},
         clipart.labels,
         clipart.titles,
         clipart.pictures,
         parts,
-        len(vocabulary) if sentences else None,
+        form.vocabulary_size,
     )
 
 
@@ -157,19 +146,19 @@ def load_clipart_emoji() -> Dataset:
     style between the collections is no difference of content. Validation is on clip art alone.
     """
     clipart, emoji = _read("clipart"), _read("emoji")
-    vocabulary = _training_words(clipart)
+    form = _fitted(clipart, Words("words", _MIN_TEXTS))
     clipart_images = _centred(clipart.features, clipart.rows("train"))
-    clipart_bags = bags_of_words(clipart.texts, vocabulary)
+    clipart_texts = form.arrays(clipart.texts)
     auxiliary, held_out = (
-        clipart.items(split, image=clipart_images, text=clipart_bags)
+        clipart.items(split, image=clipart_images, text=clipart_texts)
         for split in ("train", "validation")
     )
     images = _centred(emoji.features, emoji.rows("picture_database"))
     picture_database = emoji.items("picture_database", image=images)
     picture_query = emoji.items("picture_query", image=images)
-    bags = bags_of_words(emoji.texts, vocabulary)
-    text_database = emoji.items("text_database", text=bags)
-    text_query = emoji.items("text_query", text=bags)
+    texts = form.arrays(emoji.texts)
+    text_database = emoji.items("text_database", text=texts)
+    text_query = emoji.items("text_query", text=texts)
     forth, back = both_directions(picture_query, text_database)
     return Dataset(
         card={
@@ -182,13 +171,15 @@ def load_clipart_emoji() -> Dataset:
                 "text queries": len(text_query),
                 "texts": len(text_database),
             },
-            "sha256": json_hash(clipart.card["sha256"] | emoji.card["sha256"]),
+            "sha256": json_hash(
+                clipart.card["sha256"] | emoji.card["sha256"] | {"text": form.said}
+            ),
             "split": "auxiliary pairs: clip art, train; unpaired emoji: pictures and texts of "
             "different emoji; the pictures and texts searched are also the unlabelled training "
             "rows of their domain, the queries are not",
             "features": "each collection centred on its own training rows, rows of one length",
             "parts": {
-                one.card["name"]: _card(one.card, one.card["split_sizes"])
+                one.card["name"]: _card(one, one.card["split_sizes"], form)
                 for one in (clipart, emoji)
             },
         },
@@ -209,10 +200,14 @@ def _centred(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _card(card: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
+def _card(
+    collection: _Collection, sizes: dict[str, int], form: text_forms.TextForm
+) -> dict[str, Any]:
+    card = collection.card
     kept = ("name", "version", "licence", "features", "labels_made_by", "limits", "source")
     return {
         **{name: card[name] for name in kept},
+        **form.card(collection.texts),
         "sizes": sizes,
         "split": card["split_rule"],
         "sha256": json_hash(card["sha256"]),
@@ -220,9 +215,10 @@ def _card(card: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
 
 
 def _read(name: str) -> _Collection:
-    card = json.loads(_read_file(f"{name}.card.json"))
+    card = json.loads(package_files.read(FOLDER / f"{name}.card.json"))
     lines, content = (
-        _read_file(file, card["sha256"][file]) for file in (f"{name}.jsonl", f"{name}.npz")
+        package_files.read(FOLDER / file, card["sha256"][file])
+        for file in (f"{name}.jsonl", f"{name}.npz")
     )
     rows = [json.loads(line) for line in lines.splitlines()]
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
@@ -240,13 +236,3 @@ def _read(name: str) -> _Collection:
             lambda row: encoded[offsets[row] : offsets[row + 1]], np.arange(len(rows))
         ),
     )
-
-
-def _read_file(file: str, sha256: str | None = None) -> bytes:
-    try:
-        content = (FOLDER / file).read_bytes()
-    except OSError as error:
-        raise UserError(f"{FOLDER / file} cannot be read; install the package again") from error
-    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
-        raise UserError(f"{FOLDER / file} is truncated or changed; install the package again")
-    return content

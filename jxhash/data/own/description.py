@@ -9,28 +9,13 @@ from jxhash.atomic_files import parse_json
 from jxhash.configuration import unknown_key_message
 from jxhash.data.own import splits, tables
 from jxhash.errors import UserError
+from jxhash.inputs.text_forms import FORMS, Words, is_cosine
 
 FILE = "dataset.json"
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 1000  # that a file system takes
 # Words and places of sentences take a column each.
 _MOST = {"min_texts": 2**31, "max_words": 2**20, "length": 2**12}
-
-FORMS = {
-    "words": "which of {} words a text has",
-    "tf-idf": "tf-idf of {} words, rows of length 1",
-    "tokens": "numbers of the first {length} of {} words, in order; 0 at the end",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Words:
-    """How texts become arrays."""
-
-    form: str = "words"  # one of `FORMS`
-    min_texts: int = 2  # a word of fewer training texts is not in the vocabulary
-    max_words: int = 5000  # the words of the most training texts are kept
-    length: int = 12  # of sentences as tokens, in known words; longer ones are cut
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +38,7 @@ class Description:
     tokens: str | None = None
     labels: str | None = None
     ids: str | None = None
-    words: Words = Words()
+    words: Words = dataclasses.field(default_factory=Words)
     split: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     skip: tuple[str, ...] = ()  # reasons to leave a row out, of `tables.REASONS`
 
@@ -114,4 +99,6 @@ def _words(file: pathlib.Path, read: Any) -> Words:
     for name, most in _MOST.items():
         if type(getattr(words, name)) is not int or not 1 <= getattr(words, name) <= most:
             raise UserError(f"{file}: {name!r} is a whole number of at least 1, at most {most:,}")
+    if not is_cosine(words.nearest):
+        raise UserError(f"{file}: 'nearest' is a cosine above 0, at most 1, or null")
     return words

@@ -26,11 +26,11 @@ from jxhash.data.dataset import Dataset, content_hash, from_parts, json_hash
 from jxhash.data.ids import row_numbers
 from jxhash.data.own import splits, tables
 from jxhash.data.own.collect import Collected, collect, table_of
-from jxhash.data.own.description import FORMS, Description, Words, describe
+from jxhash.data.own.description import Description, describe
 from jxhash.data.own.tables import Table
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, damage, said_of
 from jxhash.errors import UserError
-from jxhash.inputs import text
+from jxhash.inputs import text_forms
 from jxhash.rows import Rows, in_memory
 
 _TITLE_LENGTH = 80
@@ -111,34 +111,7 @@ def _divided(
     return splits.divide(kept, own, sizes, seed, by_pairs=collected.labels is None)
 
 
-def as_array(
-    texts: Sequence[str], train: np.ndarray, words: Words
-) -> tuple[np.ndarray, str, int | None]:
-    """Texts as arrays, what these are in words, and the number of words where they are numbers.
-
-    The vocabulary is that of the rows `train`.
-
-    Raises:
-      UserError: no word occurs in as many training texts as the rule asks for.
-    """
-    of_training = [texts[row] for row in train]
-    vocabulary = text.build_vocabulary(of_training, words.min_texts, words.max_words)
-    if not vocabulary:
-        raise UserError(
-            f"no word occurs in {words.min_texts} of the {len(train)} training texts; lower "
-            "'min_texts' of 'words' in the description"
-        )
-    said = FORMS[words.form].format(len(vocabulary), length=words.length)
-    said += f"; words that at least {words.min_texts} training texts have"
-    if words.form == "tokens":
-        return text.token_numbers(texts, vocabulary, words.length), said, len(vocabulary)
-    if words.form == "words":
-        return text.bags_of_words(texts, vocabulary), said, None
-    frequencies = text.inverse_document_frequencies(of_training, vocabulary)
-    return text.tf_idf(texts, vocabulary, frequencies), said, None
-
-
-def _tokens(where: str, values: Rows) -> tuple[np.ndarray, str, int]:
+def _tokens(where: str, values: Rows) -> tuple[np.ndarray, dict[str, Any], int]:
     whole = np.asarray(values)
     if (
         whole.ndim != 2
@@ -148,8 +121,8 @@ def _tokens(where: str, values: Rows) -> tuple[np.ndarray, str, int]:
     ):
         raise UserError(f"{where}: tokens are a matrix of word numbers from 1, and 0 at the end")
     size = int(whole.max())
-    said = f"numbers of {size} words, in order; 0 at the end"
-    return whole.astype(np.int32), said, size
+    card = {"text": f"numbers of {size} words, in order; 0 at the end"}
+    return whole.astype(np.int32), card, size
 
 
 def _pictures(paths: Sequence[pathlib.Path]) -> Pictures:
@@ -171,7 +144,7 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         collected = collected._replace(problems=[*collected.problems, *damaged])
         kept, skipped = _kept(collected, description.skip)
     parts, rule = _divided(description, collected, kept)
-    texts, form, vocabulary_size = _texts(collected, parts["train"], description.words)
+    texts, text_card, vocabulary_size = _texts(collected, kept, parts["train"], description.words)
     inputs: dict[str, Rows | EncodedPictures] = {}
     inputs["text"] = in_memory(texts) if isinstance(texts, np.ndarray) else texts
     images = collected.arrays.get("image") if collected.encoded is None else collected.encoded
@@ -189,7 +162,7 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         "files": files,
         "sizes": {name: len(rows) for name, rows in parts.items()},
         "split": rule,
-        "text": form,
+        **text_card,
         "image": "pictures, without features" if images is None else said_of(images),
         "labels": collected.label_names or collected.labels.shape[1],
         "rows without labels": int((~collected.labels[kept].any(axis=1)).sum()),
@@ -210,15 +183,17 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
 
 
 def _texts(
-    collected: Collected, train: np.ndarray, words: Words
-) -> tuple[Rows | np.ndarray, str, int | None]:
-    """What `as_array` returns, of texts or of arrays in their place."""
+    collected: Collected, kept: np.ndarray, train: np.ndarray, words: text_forms.Words
+) -> tuple[Rows | np.ndarray, dict[str, Any], int | None]:
+    """What networks read of texts, its entries in the card, and the number of words of tokens."""
     if "tokens" in collected.arrays:
         return _tokens(collected.where["tokens"], collected.arrays["tokens"])
     if collected.texts is not None:
-        return as_array(collected.texts, train, words)
+        form = text_forms.fit([collected.texts[row] for row in train], words)
+        card = form.card([collected.texts[row] for row in kept])
+        return form.arrays(collected.texts), card, form.vocabulary_size
     given = collected.arrays["text"]
-    return given, f"vectors of {given.shape[1:]} as given", None
+    return given, {"text": f"vectors of {given.shape[1:]} as given"}, None
 
 
 def _titles(collected: Collected) -> Sequence[str]:

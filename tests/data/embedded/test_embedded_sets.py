@@ -44,6 +44,24 @@ def test_vocabulary_is_of_training_texts_alone(clipart):
     assert clipart.tasks[0].query.inputs["text"].shape[1] == len(words)
 
 
+def test_clip_art_keeps_its_bags_and_transfer_adds_mean_vectors(clipart, transfer):
+    raw = embedded_sets._read("clipart")
+    rows = raw.rows("query")
+    words = text.build_vocabulary((raw.texts[row] for row in raw.rows("train")), 2)
+    exact = [[word in text.words(raw.texts[row]) for word in words] for row in rows]
+    np.testing.assert_array_equal(clipart.tasks[0].query.inputs["text"], exact)
+    texts = transfer.training["pairs"]["text"]
+    assert texts.shape[1] == len(words) + 100
+    bags, means = np.split(texts.astype(np.float64), [len(words)], axis=1)
+    assert set(np.unique(bags)) == {0, 1}
+    assert (bags >= clipart.training["pairs"]["text"]).all()
+    np.testing.assert_allclose(np.square(means).sum(), bags.sum(), rtol=1e-3)
+    np.testing.assert_allclose(means[means.any(axis=1)].mean(axis=0), 0, atol=1e-3)
+    parts = transfer.card["parts"]
+    without = [parts[name]["texts without a known word"] for name in ("clipart", "emoji")]
+    assert without == [21, 3]
+
+
 def test_transfer_training_has_no_label_of_its_domains(transfer):
     assert set(transfer.training) == {"pairs", "query", "database"}
     assert set(transfer.training["query"]) == {"image"}

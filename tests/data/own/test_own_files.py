@@ -294,13 +294,29 @@ def test_a_table_by_its_own_path_and_pictures_behind_a_link(folder):
 
 def test_forms_of_texts(folder):
     write_table(folder)
-    for form, dtype in (("tf-idf", np.float32), ("tokens", np.int32)):
+    for form, dtype, columns, vocabulary_size in (
+        ("bag", np.uint8, 3, None),
+        ("words", np.float16, 103, None),
+        ("tf-idf", np.float32, 3, None),
+        ("tokens", np.int32, 4, 3),
+    ):
         describe(folder, data=".", words={"form": form, "max_words": 3, "length": 4})
         dataset = load(folder)
         texts, _ = part(dataset, "train")
         assert texts["text"].dtype == dtype
-        assert texts["text"].shape[1] == {"tf-idf": 3, "tokens": 4}[form]
-        assert dataset.vocabulary_size == {"tf-idf": None, "tokens": 3}[form]
+        assert texts["text"].shape[1] == columns
+        assert dataset.vocabulary_size == vocabulary_size
+
+
+def test_texts_without_a_known_word_are_counted(folder):
+    def of_other_scripts(row, cells):
+        cells["text"] = {3: "!!!", 4: "qwrtzp"}.get(row, "赤い犬" if row % 2 else "दिन और दान")
+
+    write_table(folder, change=of_other_scripts)
+    dataset = load(folder)
+    texts, _ = part(dataset, "train")
+    assert texts["text"].shape[1] == len(["दिन", "और", "दान", "赤い", "い犬"])
+    assert dataset.card["texts without a known word"] == 2
 
 
 def test_precomputed_sentence_embeddings(folder):
@@ -663,8 +679,10 @@ def test_python_objects_are_named_as_such(tmp_path):
         ({"data": "a.npz", "split": {"query": [0], "train": [0, 1]}}, "row 0 is a query and"),
         ({"data": "a.npz", "split": {"database": 5}}, "a list of rows is the database"),
         ({"data": "a.npz", "skip": ["nan"]}, "'skip' is a list of some of"),
-        ({"data": "a.npz", "words": {"form": "bag"}}, "the form of words is one of"),
+        ({"data": "a.npz", "words": {"form": "sack"}}, "the form of words is one of"),
         ({"data": "a.npz", "words": {"min_texts": 0}}, "'min_texts' is a whole number"),
+        ({"data": "a.npz", "words": {"nearest": 1.5}}, "'nearest' is a cosine"),
+        ({"data": "a.npz", "words": {"nearest": "yes"}}, "'nearest' is a cosine"),
         ({"data": 5}, "'data' is a text"),
         ({"data": "a.npz", "table": "a.npz"}, "a table is one of"),
     ],
