@@ -33,7 +33,7 @@ def step(params, state, rows):
 state, draw = optimizer.init(params), np.random.default_rng(0)
 for _ in range(1500):
     params, state = step(params, state, draw.choice(len(pairs["labels"]), 128, replace=False))
-for one, other, query, found in clipart.tasks:
+for one, other, query, found, *_ in clipart.tasks:
     u = codes.sign(network.apply(params[one], jnp.float32(query.inputs[one])))
     v = codes.sign(network.apply(params[other], jnp.float32(found.inputs[other])))
     histogram = metrics.distance_histogram(u, v, query.labels, found.labels)

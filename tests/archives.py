@@ -222,6 +222,39 @@ def write_flickr(manual, captions=CAPTIONS):
     write(manual, {"flickr30k/results_20130124.token": captions})
 
 
+FLICKR8K = base.Config(name="small", num_pictures=4, num_texts=2, num_words=4)
+
+
+# Beside the listed pictures there is one that no list has, as in the archive.
+CAPTIONS8K = (
+    "".join(
+        f"{n}_0a.jpg#{place}\t{text}\n"
+        for n, texts in {
+            7: ("A red gull .", "The gull flies ."),
+            3: ("A dog .", "The black dog runs ."),
+            9: ("A gull and a dog .", "Two animals ."),
+            4: ("The red dog .", "A dog ."),
+        }.items()
+        for place, text in enumerate(texts)
+    )
+    + "11_0b.jpg.1#0\tA twin .\n"
+)
+
+
+def write_flickr8k(
+    manual, captions=CAPTIONS8K, lists=("7_0a.jpg\n3_0a.jpg\n", "9_0a.jpg", "4_0a.jpg")
+):
+    write(manual, {f"Flicker8k_Dataset/{n}_0a.jpg": picture(n) for n in (3, 4, 7, 9)})
+    zip_folder(manual / "Flicker8k_Dataset", manual / "Flickr8k_Dataset.zip")
+    write(manual, {"Flickr8k_text/Flickr8k.token.txt": captions})
+    for name, content in zip(("train", "dev", "test"), lists, strict=True):
+        write(manual, {f"Flickr8k_text/Flickr_8k.{name}Images.txt": content})
+    with zipfile.ZipFile(manual / "Flickr8k_text.zip", "w") as archive:
+        for path in sorted((manual / "Flickr8k_text").iterdir()):
+            archive.write(path, path.name)
+    shutil.rmtree(manual / "Flickr8k_text")
+
+
 @contextlib.contextmanager
 def served(folder):
     """A folder at an address."""

@@ -35,6 +35,7 @@ from jxhash.data import extract, protocols
 from jxhash.data.builders import (
     archive,
     base,
+    flickr8k,
     flickr30k,
     iapr_tc12,
     mirflickr25k,
@@ -512,6 +513,11 @@ READERS = {
     ),
     "flickr30k": Reader(
         archives.write_flickr, contents_of(flickr30k, "Flickr30k", archives.FLICKR), "**/*.token"
+    ),
+    "flickr8k": Reader(
+        archives.write_flickr8k,
+        contents_of(flickr8k, "Flickr8k", archives.FLICKR8K),
+        "**/Flickr8k_text.zip",
     ),
     **{
         f"picture, {kind}": one(

@@ -45,14 +45,14 @@ class Task(NamedTuple):
     database_modality: str
     query: Items
     database: Items
-    by_pairs: bool = (
-        False  # relevant is what belongs to the pair of the query, whose number labels have
-    )
+    by_pairs: bool = False  # relevant is what belongs to the pair whose number the labels have
+    on: str = ""  # the collection, where tasks are of several
 
     @property
     def name(self) -> str:
-        """Such as "image to text"."""
-        return f"{self.query_modality} to {self.database_modality}"
+        """Such as "image to text", or "image to text on clip art"."""
+        direction = f"{self.query_modality} to {self.database_modality}"
+        return f"{direction} on {self.on}" if self.on else direction
 
 
 @dataclasses.dataclass(frozen=True)

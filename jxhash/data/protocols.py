@@ -37,6 +37,7 @@ class Sizes:
     pools: tuple[int, ...] = ()  # the published numbers of pairs; empty where none was found
     tagged: bool = False  # pairs without a word are left out of the pool
     disjoint: bool = False  # training pairs are no part of the database
+    by_pairs: bool = False  # without labels: queries search for their partners among each other
 
 
 _MIR = (20_015,)
@@ -88,6 +89,8 @@ PROTOCOLS: Mapping[str, Mapping[str, Sizes]] = {
         "mirflickr25k": Sizes(2_000, 5_000, 1_000, _MIR),
         "nuswide/tc10": Sizes(2_000, 5_000, 1_000, _NUS_10),
     },
+    # The usual test of image-text retrieval: captions and pictures of 1,000 pairs.
+    "pairs": {"flickr30k": Sizes(1_000, None, 1_000, (31_783,), by_pairs=True)},
     "acmr": {"pascal_sentence": Sizes(200, None, 0, (1_000,))},
     "thn": {
         "mirflickr25k": Sizes(2_000, 10_000, 1_000, _MIR, disjoint=True),
@@ -181,16 +184,19 @@ def divide(
     # RandomState's stream is frozen for good; that of numpy's newer generators is not.
     order = np.random.RandomState(seed).permutation(np.sort(rows))
     query, rest = order[: sizes.query], order[sizes.query :]
+    database = rest[train:] if sizes.disjoint else rest
     parts = {
         "query": query,
-        "database": rest[train:] if sizes.disjoint else rest,
+        "database": query if sizes.by_pairs else database,
         "train": rest[:train],
         "validation": rest[train : train + sizes.validation],
     }
     return of_parts(parts, {**(card or {}), "seed": seed})
 
 
-def read(path: str | os.PathLike[str], num_rows: int, *, first: int | None = None) -> Split:
+def read(
+    path: str | os.PathLike[str], num_rows: int, *, first: int | None = None, by_pairs: bool = False
+) -> Split:
     """Reads a division from an authors' files.
 
     Args:
@@ -201,6 +207,7 @@ def read(path: str | os.PathLike[str], num_rows: int, *, first: int | None = Non
       num_rows: the pairs of the data set.
       first: how the file calls the first row; by default 1 in a .mat file, as MATLAB counts, and
         0 in all others.
+      by_pairs: the database is by default the queries, whose partners are there.
 
     Returns:
       The division, checked.
@@ -221,10 +228,11 @@ def read(path: str | os.PathLike[str], num_rows: int, *, first: int | None = Non
     if "query" not in lists:
         raise UserError(f"{path} has no indices of queries, under a name with 'query' or 'test'")
     everything = np.arange(num_rows, dtype=np.int64)
-    lists.setdefault("database", np.setdiff1d(everything, lists["query"]))
-    lists.setdefault("train", lists["database"])
+    others = np.setdiff1d(everything, lists["query"])
+    lists.setdefault("train", others if by_pairs else lists.get("database", others))
+    lists.setdefault("database", lists["query"] if by_pairs else others)
     lists.setdefault("validation", everything[:0])
-    for part in PARTS[1:]:
+    for part in ("train", "validation") if by_pairs else PARTS[1:]:
         both = np.intersect1d(lists["query"], lists[part])
         if both.size:
             raise UserError(

@@ -22,6 +22,7 @@ PUBLISHED = [
     ("djsrh", "mirflickr25k", 20_015, (2_000, 18_015, 5_000)),
     ("acmr", "pascal_sentence", 1_000, (200, 800, 800)),
     ("thn", "mirflickr25k", 20_015, (2_000, 8_015, 10_000)),
+    ("pairs", "flickr30k/pairs", 31_783, (1_000, 1_000, 29_783)),
 ]
 
 
@@ -36,10 +37,12 @@ def test_published_sizes(name, data, rows, sizes):
     assert tuple(len(sets[part]) for part in PARTS[:3]) == sizes
     assert split.card["sizes"] == {part: len(getattr(split, part)) for part in PARTS}
     assert set().union(*sets.values()) == set(range(rows))
-    assert not sets["query"] & (sets["database"] | sets["train"] | sets["validation"])
+    assert not sets["query"] & (sets["train"] | sets["validation"])
     assert not sets["train"] & sets["validation"]
-    assert sets["validation"] <= sets["database"]
-    assert (sets["train"] <= sets["database"]) == (name != "thn")
+    # Without labels a query's partner is searched, which is the other half of the query.
+    assert sets["query"] & sets["database"] == (sets["query"] if name == "pairs" else set())
+    assert (sets["validation"] <= sets["database"]) == (name != "pairs")
+    assert (sets["train"] <= sets["database"]) == (name not in ("thn", "pairs"))
 
 
 def test_every_protocol_is_checked_above():

@@ -18,9 +18,10 @@ from jxhash.data import builders, protocols
 from jxhash.data.dataset import Dataset, Input, content_hash, from_parts
 from jxhash.data.pictures import feature_files
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares, said_of
+from jxhash.data.text_inputs import text_inputs
 from jxhash.errors import UserError
-from jxhash.inputs import text_forms
 from jxhash.inputs.text_forms import Words
+from jxhash.rows import Grouped
 
 # What a run needs of all pairs at once, collected at the first use: reading it off the records
 # takes 0.2 ms a pair, every time.
@@ -253,15 +254,19 @@ def division(pairs: Pairs, protocol: str, number: int | None = None) -> protocol
     `number` is the seed of a protocol, by default 0, or how a file calls the first row.
     """
     path = pathlib.Path(protocol).expanduser()
+    by_pairs = pairs.labels is None
     if protocol not in ("archive", *protocols.names()) and path.exists():
-        return protocols.read(path, len(pairs.ids), first=number)
+        return protocols.read(path, len(pairs.ids), first=number, by_pairs=by_pairs)
     if protocol != "archive":
         tagged = np.asarray(pairs.words.any(axis=1))
         return protocols.draw(protocol, pairs.name, len(pairs.ids), number or 0, tagged=tagged)
-    train, query = (np.flatnonzero(pairs.parts == part) for part in ("train", "test"))
+    train, validation, query = (
+        np.flatnonzero(pairs.parts == part) for part in ("train", "validation", "test")
+    )
     if not (train.size and query.size):
         raise UserError(f"the archive of {pairs.name} does not divide its pairs; name a protocol")
-    parts = {"query": query, "database": train, "train": train, "validation": query[:0]}
+    database = query if by_pairs else np.union1d(train, validation)
+    parts = {"query": query, "database": database, "train": train, "validation": validation}
     return protocols.of_parts(parts, {"protocol": "archive", "data": pairs.name})
 
 
@@ -299,18 +304,21 @@ def dataset(
 
     Images are features of the pictures in the order of the pairs, or the pictures (`pixels`). Texts
     become arrays as `words` says, with a vocabulary of the training pairs alone; by default they
-    are the protocol's bags of words, or the archive's own features where it has no texts.
+    are the protocol's bags of words, or the archive's own features where it has no texts. Pairs
+    without labels are searched by pairs, and each of their captions is a text of its own.
 
     Raises:
-      UserError: the pairs have no labels, the images are not as many, or texts have no words.
+      UserError: the images are not as many as the pairs, or texts have no words.
     """
-    if pairs.labels is None:
-        raise UserError(f"{pairs.name} has no labels, by which retrieval is measured here")
     if len(images) != len(pairs.ids):
         raise UserError(f"{len(images):,} images were given for {len(pairs.ids):,} pairs")
     texts, text_card, vocabulary_size = _texts(pairs, split, words)
     inputs: dict[str, Input] = {"image": images, "text": texts}
-    arrays: dict[str, Any] = {**inputs, "labels": pairs.labels, "ids": np.array(pairs.ids)}
+    arrays: dict[str, Any] = {**inputs, "ids": np.array(pairs.ids)}
+    if isinstance(texts, Grouped):
+        arrays |= {"text": texts.flat[:], "texts": texts.counts}
+    if pairs.labels is not None:
+        arrays["labels"] = pairs.labels
     name = pairs.name
     if isinstance(images, EncodedPictures):
         name += f"-pixels-{images.shape[1]}"
@@ -333,17 +341,29 @@ def dataset(
     }
     given = [modality for modality, is_given in features.items() if is_given]
     return from_parts(
-        card, inputs, pairs.labels, titles, pairs.pictures, parts, vocabulary_size, given
+        card,
+        inputs,
+        pairs.labels,
+        [title.partition("\n")[0] for title in titles],
+        pairs.pictures,
+        parts,
+        vocabulary_size,
+        given,
+        captions="\n".join(pairs.texts).split("\n") if isinstance(texts, Grouped) else None,
     )
 
 
 def _texts(
     pairs: Pairs, split: protocols.Split, words: Words | None
-) -> tuple[np.ndarray, dict[str, Any], int | None]:
+) -> tuple[np.ndarray | Grouped, Mapping[str, Any], int | None]:
     """What networks read of texts, its entries in the card, and the number of words of tokens."""
-    if words is not None:
-        form = text_forms.fit([pairs.texts[row] for row in split.train], words)
-        return form.arrays(pairs.texts), form.card(pairs.texts), form.vocabulary_size
+    if words is not None or pairs.labels is None:
+        texts, counts = pairs.texts, None
+        if pairs.labels is None:
+            counts = np.array([1 + text.count("\n") for text in texts], np.int64)
+            texts = "\n".join(texts).split("\n")
+        made = text_inputs(texts, counts, split.train, words or Words())
+        return made.arrays, made.card, made.form.vocabulary_size
     if not pairs.words.shape[1]:
         said = "the archive's own features"
         return pairs.arrays["text_features"].astype(np.float32), {"text": said}, None

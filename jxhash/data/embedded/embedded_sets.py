@@ -144,15 +144,17 @@ def load_clipart_emoji() -> Dataset:
     the auxiliary pairs: nothing teaches a word that no pair has. Picture features are centred on
     the training rows of their own collection and brought to one length, so that a difference of
     style between the collections is no difference of content. Validation is on clip art alone.
+    Beside the emoji, held-out clip art is searched for among the auxiliary pairs.
     """
     clipart, emoji = _read("clipart"), _read("emoji")
     form = _fitted(clipart, Words("words", _MIN_TEXTS))
     clipart_images = _centred(clipart.features, clipart.rows("train"))
     clipart_texts = form.arrays(clipart.texts)
-    auxiliary, held_out = (
+    auxiliary, held_out, asked = (
         clipart.items(split, image=clipart_images, text=clipart_texts)
-        for split in ("train", "validation")
+        for split in ("train", "validation", "query")
     )
+    on_clipart = (task._replace(on="clip art") for task in both_directions(asked, auxiliary))
     images = _centred(emoji.features, emoji.rows("picture_database"))
     picture_database = emoji.items("picture_database", image=images)
     picture_query = emoji.items("picture_query", image=images)
@@ -166,6 +168,7 @@ def load_clipart_emoji() -> Dataset:
             "version": clipart.card["version"],
             "sizes": {
                 "auxiliary pairs": len(auxiliary),
+                "clip-art queries": len(asked),
                 "picture queries": len(picture_query),
                 "pictures": len(picture_database),
                 "text queries": len(text_query),
@@ -188,7 +191,7 @@ def load_clipart_emoji() -> Dataset:
             "query": picture_database.inputs,
             "database": text_database.inputs,
         },
-        tasks=(forth, back._replace(query=text_query, database=picture_database)),
+        tasks=(*on_clipart, forth, back._replace(query=text_query, database=picture_database)),
         validation=both_directions(held_out, auxiliary),
     )
 

@@ -10,6 +10,7 @@ from archives import CAPTIONS, FLICKR, build, picture, write_flickr
 from jxhash.data import protocols
 from jxhash.data.builders import flickr30k, prepared
 from jxhash.errors import UserError
+from jxhash.inputs.text_forms import Words
 
 
 def test_flickr30k_is_built_without_labels(tmp_path):
@@ -19,9 +20,20 @@ def test_flickr30k_is_built_without_labels(tmp_path):
     assert pairs.texts == ["Dog runs .\nA dog .", "Two men .\nMen in a park ."]
     assert pairs.labels is None
     assert pairs.metadata["vocabulary"] == ["a", "dog", "in"]
-    split = protocols.divide(np.arange(2), protocols.Sizes(1, None), seed=0)
-    with pytest.raises(UserError, match="has no labels"):
-        prepared.dataset(pairs, split, np.zeros((2, 3), np.float32))
+    split = protocols.divide(np.arange(2), protocols.Sizes(1, None, by_pairs=True), seed=0)
+    features = np.float32([[1, 2, 3], [4, 5, 6]])
+    dataset = prepared.dataset(pairs, split, features, Words(form="bag", min_texts=1))
+    (query,), (train,) = split.query, split.train
+    forth, back = dataset.tasks
+    assert forth.by_pairs
+    np.testing.assert_array_equal(forth.query.inputs["image"], features[[query]])
+    # Each caption is an item of its own, of its picture's pair.
+    assert forth.database.titles == back.query.titles == pairs.texts[query].split("\n")
+    assert forth.database.labels.tolist() == [query, query]
+    assert "labels" not in dataset.training["pairs"]
+    assert dataset.training["pairs"]["text"].counts.tolist() == [2]
+    assert dataset.trained is None
+    assert train != query
 
 
 def test_flickr30k_pictures_may_be_a_tar_file(tmp_path):
@@ -37,7 +49,7 @@ def test_flickr30k_pictures_may_be_a_tar_file(tmp_path):
 @pytest.mark.parametrize(
     ("captions", "message"),
     [
-        (CAPTIONS.replace("77.jpg#1", "77.jpg#0"), "picture 77 does not have 2 cap.*-skipping"),
+        (CAPTIONS.replace("77.jpg#1", "77.jpg#0"), "picture 77.jpg does not have 2 cap.*-skipping"),
         (CAPTIONS.replace("#0\tTwo", " Two"), r"token, line 3: expected picture.jpg#place"),
         (CAPTIONS.replace("5.jpg", "6.jpg", 1), "describes 3 pictures, not 2"),
         (CAPTIONS.encode("utf-16"), "token, line 1: not in UTF-8"),

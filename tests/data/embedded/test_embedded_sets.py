@@ -70,7 +70,11 @@ def test_transfer_training_has_no_label_of_its_domains(transfer):
 
 
 def test_transfer_queries_are_not_trained_on(transfer):
-    forth, back = transfer.tasks
+    *on_clipart, forth, back = transfer.tasks
+    names = [task.name for task in on_clipart]
+    assert names == ["image to text on clip art", "text to image on clip art"]
+    pairs = {row.tobytes() for row in transfer.training["pairs"]["image"]}
+    assert not pairs & {row.tobytes() for row in on_clipart[0].query.inputs["image"]}
     queries = {row.tobytes() for row in forth.query.inputs["image"]}
     assert not queries & {row.tobytes() for row in transfer.training["query"]["image"]}
     assert not set(back.query.titles) & set(forth.database.titles)
