@@ -13,8 +13,8 @@
 
 import argparse
 import pathlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -34,7 +34,7 @@ def principal(train: np.ndarray) -> Encode:
     """Centres rows and gives their principal components, at most `COMPONENTS`."""
     train = train.astype(np.float64)
     mean = train.mean(axis=0)
-    axes = scipy.linalg.svd(train - mean, full_matrices=False)[2][:COMPONENTS]
+    axes = scipy.linalg.eigh(np.cov(train.T))[1][:, ::-1].T[:COMPONENTS]
     return lambda rows: (rows.astype(np.float64) - mean) @ axes.T
 
 
@@ -49,9 +49,20 @@ def random_projections(dataset: Dataset, bits: int, seed: int) -> dict[str, Enco
     return encoders
 
 
-def cca_itq(dataset: Dataset, bits: int, seed: int) -> dict[str, Encode]:
-    """Canonical correlations of the pairs, then the rotation that brings them near to signs."""
-    pairs, ridge = dataset.training["pairs"], RIDGE[dataset.card["name"]]
+class Canonical(NamedTuple):
+    """Canonical correlations of pairs.
+
+    Attributes:
+      project: modality -> from rows to their canonical variates, [n, d].
+      correlations: of each pair of variates, descending, [d].
+    """
+
+    project: Mapping[str, Encode]
+    correlations: np.ndarray
+
+
+def cca(pairs: Mapping[str, np.ndarray], ridge: float) -> Canonical:
+    """Canonical correlations of "image" and "text"; the ridge is a share of the largest variance."""
     components = {modality: principal(pairs[modality]) for modality in ("image", "text")}
     whitened, whiteners = {}, {}
     for modality, component in components.items():
@@ -61,15 +72,27 @@ def cca_itq(dataset: Dataset, bits: int, seed: int) -> dict[str, Encode]:
         whitened[modality] = rows @ whiteners[modality]
     cross = whitened["image"].T @ whitened["text"] / len(pairs["image"])
     left, correlations, right = scipy.linalg.svd(cross, full_matrices=False)
+    turns = {"image": whiteners["image"] @ left, "text": whiteners["text"] @ right.T}
+    project = {m: lambda rows, m=m: components[m](rows) @ turns[m] for m in turns}
+    return Canonical(project, correlations)
+
+
+def itq(
+    found: Canonical, pairs: Mapping[str, np.ndarray], bits: int, seed: int
+) -> dict[str, Encode]:
+    """Signs of the first variates, weighted by their correlations and rotated to be near signs."""
     # Fewer directions than bits: the rotation spreads them over all bits.
-    scale = correlations[:bits]
-    maps = {
-        "image": whiteners["image"] @ (left[:, :bits] * scale),
-        "text": whiteners["text"] @ (right[:bits].T * scale),
-    }
-    both = np.concatenate([components[m](pairs[m]) @ maps[m] for m in maps])
+    scale = found.correlations[:bits]
+    maps = {m: lambda rows, p=p: p(rows)[:, :bits] * scale for m, p in found.project.items()}
+    both = np.concatenate([maps[m](pairs[m]) for m in maps])
     rotation = _rotation(both, bits, seed)
-    return {m: lambda rows, m=m: codes.sign(components[m](rows) @ maps[m] @ rotation) for m in maps}
+    return {m: lambda rows, m=m: codes.sign(maps[m](rows) @ rotation) for m in maps}
+
+
+def cca_itq(dataset: Dataset, bits: int, seed: int) -> dict[str, Encode]:
+    """Canonical correlations of the pairs, then the rotation that brings them near to signs."""
+    pairs = dataset.training["pairs"]
+    return itq(cca(pairs, RIDGE[dataset.card["name"]]), pairs, bits, seed)
 
 
 def _rotation(rows: np.ndarray, bits: int, seed: int) -> np.ndarray:
