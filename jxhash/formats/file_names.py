@@ -27,9 +27,9 @@ def visible(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def comparable(name: str) -> str:
-    """One spelling for all names of a file: separators "/", composed Unicode, no "./" in front.
+    r"""One spelling for all names of a file: separators "/", composed Unicode, no "./" in front.
 
-    >>> comparable("img\\\\p0.png"), comparable("./e\\u0301.png") == "\\u00e9.png"
+    >>> comparable("img\\p0.png"), comparable("./e\u0301.png") == "\u00e9.png"
     ('img/p0.png', True)
     """
     name = unicodedata.normalize("NFC", name.replace("\\", "/"))

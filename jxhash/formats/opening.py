@@ -1,8 +1,8 @@
 """Opens files of named arrays: .npy, .npz, .mat (4, 5 and 7.3), .h5, .safetensors.
 
 Opening reads no array. An array is read by rows, on demand, if its rows lie contiguously in the
-file (.npy, uncompressed .npz, HDF5, .safetensors), else into memory, at most 4 GiB of an array and 8 GiB of a
-file. Nothing is unpickled, and no link out of an HDF5 file is followed.
+file (.npy, uncompressed .npz, HDF5, .safetensors), else into memory, at most 4 GiB of an array and
+8 GiB of a file. Nothing is unpickled, and no link out of an HDF5 file is followed.
 """
 
 import os

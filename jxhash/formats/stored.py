@@ -106,6 +106,17 @@ def shape_of(value: Stored | Texts) -> tuple[int, ...]:
     return (len(value), *widths) if len(widths) == 1 else (len(value),)
 
 
+def texts_along(texts: Texts, length: int) -> Texts:
+    """Texts with their `length` items as rows, which may lie along the first axis or the second.
+
+    >>> texts_along([["a", "b", "c"], ["d", "e", "f"]], 3)
+    [['a', 'd'], ['b', 'e'], ['c', 'f']]
+    """
+    if len(texts) == length or shape_of(texts)[-1] != length:
+        return texts
+    return [list(row) for row in zip(*texts, strict=True)]
+
+
 def texts_of(what: str, array: np.ndarray) -> Texts:
     """An array of texts [n] or [n, k] as lists; axes of length 1 are left out, but of one text.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from jxhash.errors import UserError
 from jxhash.formats import pth
 from jxhash.formats.opening import open_file, whole

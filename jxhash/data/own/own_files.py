@@ -6,7 +6,8 @@ A path names one of:
   labels) or in parts (I_tr, T_tr, L_tr, I_te, T_te, L_te);
 - a folder of arrays, a file each (.npy and others), under the same names;
 - a folder with index.mat, caption.mat and label.mat;
-- a folder of pictures with one table (.csv or .jsonl) of texts and labels, or that table;
+- a folder of pictures with one table (.csv, .tsv, .jsonl or .parquet) of texts and labels, or that
+  table;
 - a description (.json, in a folder: dataset.json), which says what lies where under other names,
   how large the parts are, and which rows may be left out. docs/data.md has its keys.
 
@@ -23,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from jxhash.data.dataset import Dataset, content_hash, from_parts, json_hash
-from jxhash.data.ids import row_numbers
-from jxhash.data.own import splits, tables
-from jxhash.data.own.collect import Collected, collect, table_of
+from jxhash.data.ids import require_apart, row_numbers
+from jxhash.data.own import splits, table_rows, tables
+from jxhash.data.own.collect import Collected, collect, table_of, unknown
 from jxhash.data.own.description import FORMS, Description, Words, describe
 from jxhash.data.own.tables import Table
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, damage, said_of
@@ -51,7 +52,10 @@ def load(path: pathlib.Path, size: int | None = None) -> Dataset:
     description = describe(path)
     if size is not None:
         description = dataclasses.replace(description, name=f"{description.name}-pixels-{size}")
-    return _dataset(description, collect(description, size))
+    collected = collect(description, size)
+    if collected.labels is None:
+        raise unknown(description, "no labels, by which results are judged")
+    return _dataset(description, _with_one_text_each(collected), collected.labels)
 
 
 def read_table(path: pathlib.Path) -> Table:
@@ -62,8 +66,20 @@ def read_table(path: pathlib.Path) -> Table:
     """
     table = table_of(describe(path))
     if table is None or table.pictures is None:
-        raise UserError(f"{path} holds no table of pictures (.csv, .jsonl, or index.mat)")
+        raise UserError(
+            f"{path} holds no table of pictures ({', '.join(table_rows.SUFFIXES)}, or index.mat)"
+        )
     return table
+
+
+def _with_one_text_each(collected: Collected) -> Collected:
+    """The texts of an item as one text."""
+    if collected.texts is None or collected.captions is None:
+        return collected
+    ends = np.cumsum(collected.captions)
+    bounds = zip(ends - collected.captions, ends, strict=True)
+    joined = [" ".join(collected.texts[begin:end]) for begin, end in bounds]
+    return collected._replace(texts=joined, captions=None)
 
 
 def _kept(collected: Collected, skip: Sequence[str]) -> tuple[np.ndarray, dict[str, int]]:
@@ -105,6 +121,8 @@ def _divided(
         raise UserError(f"{description.name}: a list of rows is the database, not a size")
     own = {part: np.intersect1d(rows, kept) for part, rows in own.items()}
     for part, rows in own.items():
+        if part == "database" and "query" in own:
+            require_apart(f"{description.name}, rows from 0", own["query"], rows, part)
         if not rows.size:
             raise UserError(f"{description.name}: no row of the part {part!r} can be used")
     seed = sizes.pop("seed")
@@ -162,7 +180,7 @@ def _pictures(paths: Sequence[pathlib.Path]) -> Pictures:
     return Pictures(read, np.arange(len(paths)))
 
 
-def _dataset(description: Description, collected: Collected) -> Dataset:
+def _dataset(description: Description, collected: Collected, labels: np.ndarray) -> Dataset:
     kept, skipped = _kept(collected, description.skip)
     if collected.encoded is not None:
         # Last, since it takes longest.
@@ -191,13 +209,13 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         "split": rule,
         "text": form,
         "image": "pictures, without features" if images is None else said_of(images),
-        "labels": collected.label_names or collected.labels.shape[1],
-        "rows without labels": int((~collected.labels[kept].any(axis=1)).sum()),
+        "labels": collected.label_names or labels.shape[1],
+        "rows without labels": int((~labels[kept].any(axis=1)).sum()),
         "skipped": skipped,
-        "sha256": _hash(inputs, collected.labels, pictures, parts),
+        "sha256": _hash(inputs, labels, pictures, parts),
     }
     titles = _titles(collected)
-    return from_parts(card, inputs, collected.labels, titles, pictures, parts, vocabulary_size)
+    return from_parts(card, inputs, labels, titles, pictures, parts, vocabulary_size)
 
 
 def _texts(
