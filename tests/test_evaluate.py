@@ -314,7 +314,7 @@ NUMBERED = {"names": ["a"], "formats": [np.int64]}
 @pytest.mark.parametrize(
     ("name", "array", "says"),
     [
-        ("query", CODES["q_img"].astype(str), r"query\.npy holds <U4, not real numbers"),
+        ("query", CODES["q_img"].astype(str), "query: the array must hold numbers"),
         ("query", CODES["q_img"].astype("datetime64[s]"), "not real numbers"),
         ("query", CODES["q_img"].astype(complex), "not real numbers"),
         ("query", np.zeros((30, 20), NUMBERED), "not real numbers"),

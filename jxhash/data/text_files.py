@@ -34,15 +34,24 @@ def read_text(file: pathlib.Path) -> str:
         raise UserError(f"{file} cannot be read ({error})") from error
 
 
+def lines_of(text: str) -> list[str]:
+    r"""The lines of a text of any system, without their ends.
+
+    >>> lines_of("a\r\n\nb\n"), lines_of("")
+    (['a', '', 'b'], [])
+    """
+    # Not splitlines: a line may hold other line separators.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
 def read_lines(file: pathlib.Path) -> list[str]:
-    """The lines of a text file, of any system, without their ends and without blank last lines.
+    """The lines of a text file, see `lines_of`.
 
     Raises:
       UserError: as `read_text`.
     """
-    # Not splitlines: a line may hold other line separators.
-    text = read_text(file).replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
-    return text.split("\n") if text else []
+    return lines_of(read_text(file))
 
 
 def whole_number(text: str) -> int | None:

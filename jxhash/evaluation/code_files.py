@@ -102,20 +102,21 @@ def _as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
 
 def _by_items(sides: _Sides, labels: _Sides) -> _Sides:
     """Codes with a row an item, where those of either side have a column an item."""
-    fits = [
-        [axis for axis in (0, 1) if side.ndim == 2 and side.shape[axis] in _lengths(own)]
-        for side, own in zip(sides, labels, strict=True)
-    ]
+    axes = [_axes_of_items(side, own) for side, own in zip(sides, labels, strict=True)]
     # A side with as many bits as items is as the other one.
-    if [1] in fits and [0] not in fits and [] not in fits:
+    if [1] in axes and [0] not in axes and [] not in axes:
         return sides[0].T, sides[1].T
     return sides
 
 
-def _lengths(labels: np.ndarray) -> tuple[int, ...]:
-    """How many items labels may be of: class ids say it, multi-hot labels leave two numbers."""
+def _axes_of_items(side: np.ndarray, labels: np.ndarray) -> list[int]:
+    """The axes of codes that may count the items, whose number class ids and, first, rows say."""
     is_vector = labels.size == max(labels.shape, default=1)
-    return (labels.size,) if is_vector else labels.shape[:2]
+    for length in (labels.size,) if is_vector else labels.shape[:2]:
+        axes = [axis for axis, size in enumerate(side.shape[:2]) if size == length]
+        if axes:
+            return axes
+    return []
 
 
 def _as_labels(query: np.ndarray, database: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import PIL.Image
 
-from jxhash.data.text_files import decoded, numbered
+from jxhash.data.text_files import decoded, lines_of, numbered
 from jxhash.errors import UserError
 from jxhash.formats.file_names import is_hidden
 
@@ -238,9 +238,7 @@ def read_lines(path: Folder) -> list[str]:
     Raises:
       UserError: it cannot be read, or a line is in another encoding.
     """
-    # Lines of bytes: in texts there are other line separators too.
-    content = b"\n".join(read(path).rstrip().splitlines())
-    return decoded(path, content).split("\n") if content else []
+    return lines_of(decoded(path, read(path)).rstrip())
 
 
 def numbered_lines(path: Folder) -> Iterator[tuple[str, str]]:

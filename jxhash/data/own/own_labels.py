@@ -49,7 +49,7 @@ def multi_hot(
 
 def _require_classes(what: str, rows: int, classes: int, most: int) -> None:
     if classes > most:
-        each = ", a class of its own for every row" if classes == rows else ""
+        each = ", one for every row, as row numbers have," if classes == rows else ""
         raise UserError(
             f"{what}: {classes} different classes{each}; if these are labels, allow them in a "
             f'description (docs/data.md): "most_classes": {classes}'
