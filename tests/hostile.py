@@ -464,9 +464,7 @@ READERS = {
     "data, triplet": Reader(write_triplet, load_data),
     "table, tsv": one(
         "table.tsv",
-        lambda path: path.write_text(
-            "".join(f"{n}.jpg#{k}\tred, sea\n" for n in IDS for k in "01")
-        ),
+        lambda path: path.write_text("".join(f"{n}.jpg#0\tred\n{n}.jpg#1\tsea\n" for n in IDS)),
         lambda path: tables.read_table(path),
     ),
     "table, parquet": one("table.parquet", write_parquet, lambda path: tables.read_table(path)),

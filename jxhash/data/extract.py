@@ -35,7 +35,7 @@ from jxhash.atomic_files import locked, read_json, replacing, write_atomically
 from jxhash.data.pictures import decoding, feature_files
 from jxhash.data.text_files import numbered, read_lines
 from jxhash.errors import Preempted, UserError, as_exit_code
-from jxhash.formats.file_names import is_hidden, resolved
+from jxhash.formats.file_names import is_hidden, relative, resolved
 
 if TYPE_CHECKING:
     from jxhash.networks.picture_encoder import Encoder
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> str:
                 "remove it, or choose another --output"
             )
     elif arguments.features:
-        card = _take(arguments.features, listed, arguments.output, plan)
+        card = _take(arguments.features, arguments.pictures, listed, arguments.output, plan)
     else:
         card = _encode(arguments, listed, part, plan)
     shutil.rmtree(part, ignore_errors=True)
@@ -301,11 +301,16 @@ def _read_chunk(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _take(
-    source: pathlib.Path, listed: Listed, output: pathlib.Path, plan: Mapping[str, Any]
+    source: pathlib.Path,
+    pictures: pathlib.Path,
+    listed: Listed,
+    output: pathlib.Path,
+    plan: Mapping[str, Any],
 ) -> dict[str, Any]:
     found = feature_files.read(source)
     ids, width = list(listed.files), found.features.shape[1]
-    rows, unused = feature_files.matched(source, ids, found.ids)
+    own = [relative(pictures, name) or name for name in found.ids]
+    rows, unused = feature_files.matched(source, ids, own)
     parts = (found.features[rows[first : first + CHUNK]] for first in range(0, len(ids), CHUNK))
     card = _card(len(ids), width, plan) | {"encoder": found.card, "unused": len(unused)}
     feature_files.write(output, ids, parts, width, card)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import posixpath
 import unicodedata
 from collections.abc import Iterator
 
@@ -27,15 +28,12 @@ def visible(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def comparable(name: str) -> str:
-    r"""One spelling for all names of a file: separators "/", composed Unicode, no "./" in front.
+    r"""One spelling for all names of a file: separators "/", composed Unicode, no "./" or "..".
 
     >>> comparable("img\\p0.png"), comparable("./e\u0301.png") == "\u00e9.png"
     ('img/p0.png', True)
     """
-    name = unicodedata.normalize("NFC", name.replace("\\", "/"))
-    while name.startswith("./"):
-        name = name[2:].lstrip("/")
-    return name
+    return posixpath.normpath(unicodedata.normalize("NFC", name.replace("\\", "/")))
 
 
 def resolved(folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -64,7 +62,7 @@ def inside(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     An absolute path is taken if it lies in the folder. Links in the folder are the user's own.
     """
     if os.path.isabs(name):
-        within = _relative(folder, name)
+        within = relative(folder, name)
     elif pathlib.PureWindowsPath(name).anchor and not os.path.lexists(folder / name):
         within = None
     else:
@@ -76,8 +74,9 @@ def inside(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     return resolved(folder, within)
 
 
-def _relative(folder: pathlib.Path, name: str) -> str | None:
-    if "\0" in name:
+def relative(folder: pathlib.Path, name: str) -> str | None:
+    """An absolute path relative to a folder, or None where it does not lie in the folder."""
+    if not os.path.isabs(name) or "\0" in name:
         return None
     for spelled in (os.path.abspath, os.path.realpath):
         within = os.path.relpath(spelled(name), spelled(folder))

@@ -64,6 +64,9 @@ def collect(description: Description, size: int | None = None) -> Collected:
         raise unknown(description, "nothing under a name of the field (images, tags, labels ...)")
     rows, parts = _rows_of_parts(given)
     known = {field: _whole(given, field) for field in sorted(fields - {"rows"})}
+    if table is not None:
+        folder = description.folder / (description.pictures or table.file.parent)
+        known = {field: named.with_ids_in(folder, one) for field, one in known.items()}
     if table is not None and table.texts is not None and not fields & {"text", "tokens"}:
         known["text"] = named.Given(table.file.name, table.texts)
     ids = _ids(table, known)

@@ -13,7 +13,7 @@ from jxhash.data.own.triplets import is_triplet
 from jxhash.data.text_files import read_lines
 from jxhash.errors import UserError
 from jxhash.formats import Stored, Texts
-from jxhash.formats.file_names import visible
+from jxhash.formats.file_names import relative, visible
 from jxhash.formats.stored import shape_of, texts_along
 from jxhash.rows import Rows
 
@@ -106,6 +106,13 @@ def _ids_beside(
     if len(beside) != 1 or beside[0] == found:
         return None
     return ids_of(f"{path}:{beside[0]}", entries[beside[0]].open())
+
+
+def with_ids_in(folder: pathlib.Path, one: Given) -> Given:
+    """An array with the ids that are absolute paths of files in a folder relative to it."""
+    if one.ids is None:
+        return one
+    return one._replace(ids=[relative(folder, name) or name for name in one.ids])
 
 
 def ids_of(where: str, value: Stored | Texts) -> list[str]:

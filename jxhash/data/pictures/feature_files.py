@@ -105,7 +105,7 @@ def _require_finite(path: pathlib.Path, features: np.ndarray, rows: int) -> None
 
 
 def matched(path: pathlib.Path, names: Sequence[str], ids: Sequence[str]) -> Matched:
-    """The rows of a feature file with these ids in the order of the pictures' names.
+    """The rows of a feature file with these ids in the order of the pictures' names, see `match`.
 
     Raises:
       UserError: a picture has no row.
