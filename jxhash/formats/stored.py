@@ -232,5 +232,10 @@ def require_numbers(what: str, dtype: np.dtype) -> None:
             f"{what} holds Python objects, which are not read; save texts as "
             "np.array(texts, dtype=str), numbers as an array of numbers"
         )
+    if dtype.kind == "V" and dtype.names is None:
+        raise UserError(
+            f"{what} holds numbers of a type of {dtype.itemsize} bytes that numpy does "
+            "not know; save it as .astype(np.float32)"
+        )
     if dtype.kind not in "biuf":
         raise UserError(f"{what} holds {dtype}, not real numbers")

@@ -18,7 +18,7 @@ _COLUMNS = {
         *("labels", "label", "categories", "category", "classes", "class", "classid", "classids"),
         *("classname", "classnames", "labelname", "labelnames", "concepts", "target", "targets"),
     ),
-    "id": ("id", "ids", "imageid", "imgid", "itemid", "uid"),
+    "id": ("id", "ids", "imageid", "imgid", "pictureid", "photoid", "itemid", "uid"),
     "split": ("split", "subset", "partition"),
 }
 # Columns of single words, all of one text.
