@@ -62,7 +62,7 @@ class Canonical(NamedTuple):
 
 
 def cca(pairs: Mapping[str, np.ndarray], ridge: float) -> Canonical:
-    """Canonical correlations of "image" and "text"; the ridge is a share of the largest variance."""
+    """Canonical correlations of "image" and "text"; `ridge` is a share of the largest variance."""
     components = {modality: principal(pairs[modality]) for modality in ("image", "text")}
     whitened, whiteners = {}, {}
     for modality, component in components.items():

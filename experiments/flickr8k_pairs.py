@@ -52,7 +52,8 @@ def load(folder: pathlib.Path, form: str) -> Dataset:
     train, query = rows[: len(features[0])], rows[len(features[0]) :]
     validation = np.sort(np.random.default_rng(0).choice(train, 500, replace=False))
     parts = {"train": train, "query": query, "database": query, "validation": validation}
-    made = text_inputs(flat, np.array([len(own) for own in captions]), train, Words(form=form))
+    counts = np.array([len(own) for own in captions])
+    made = text_inputs(flat, counts, rows, train, Words(form=form))
     card = {"name": "flickr8k", "version": "", "sizes": {}, "sha256": content_hash({"": images})}
     inputs = {"image": images, "text": made.arrays}
     titles = [own[0] for own in captions]

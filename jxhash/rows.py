@@ -287,6 +287,18 @@ def joined(parts: Sequence[Rows]) -> Rows:
     return Rows((int(ends[-1]), *parts[0].shape[1:]), dtype, read)
 
 
+def unstacked(rows: Rows) -> Grouped:
+    """An array [n, k, ...] as n items with k rows each."""
+    number, each = rows.shape[:2]
+
+    def read(numbers: np.ndarray) -> np.ndarray:
+        found: np.ndarray = rows.read(numbers // each)[np.arange(len(numbers)), numbers % each]
+        return found
+
+    flat = Rows((number * each, *rows.shape[2:]), rows.dtype, read)
+    return Grouped(flat, np.full(number, each, np.int64))
+
+
 def runs(numbers: np.ndarray) -> Iterator[tuple[int, int]]:
     """Yields begin and end of each run of consecutive numbers."""
     if not len(numbers):

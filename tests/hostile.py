@@ -21,11 +21,14 @@ from typing import Any, NamedTuple
 
 import archives
 import h5py
+import ml_dtypes
 import numpy as np
+import pyarrow
 import scipy.io
 import scipy.sparse
 import small
 from PIL import Image
+from pyarrow import parquet
 from safetensors.numpy import save_file
 from weight_files import of_arrays, write_legacy, write_zip
 
@@ -213,6 +216,14 @@ def write_json_table(folder):
     ]
     (folder / "table.jsonl").write_text("\n".join(lines))
     np.savez(folder / "features.npz", features=IMAGES, ids=np.arange(ROWS).astype(str))
+
+
+def write_parquet(path):
+    rows = [
+        {"id": str(name), "text": ["red", "sea sky"], "labels": ["a", f"b{row % 3}"]}
+        for row, name in enumerate(IDS)
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path, compression="zstd")
 
 
 def write_described(folder):
@@ -452,6 +463,16 @@ READERS = {
     "data, described": Reader(write_described, load_data),
     "data, folder": Reader(write_folder, load_data),
     "data, triplet": Reader(write_triplet, load_data),
+    "table, tsv": one(
+        "table.tsv",
+        lambda path: path.write_text("".join(f"{n}.jpg#0\tred\n{n}.jpg#1\tsea\n" for n in IDS)),
+        lambda path: tables.read_table(path),
+    ),
+    "table, parquet": one("table.parquet", write_parquet, lambda path: tables.read_table(path)),
+    "tensors": one("a.safetensors", lambda path: save_file(TENSORS, path), all_arrays),
+    "npy of bfloat16": one(
+        "a.npy", lambda path: np.save(path, IMAGES.astype(ml_dtypes.bfloat16)), all_arrays
+    ),
     "table, csv": Reader(write_table, lambda f: tables.read_table(f / "table.csv"), "table.csv"),
     "split, npz": one("a.npz", saved(np.savez, **LISTS), lambda p: protocols.read(p, 6)),
     "split, mat": one(

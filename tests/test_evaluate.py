@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 import scipy.io
@@ -75,11 +76,27 @@ def test_other_spellings_and_matlab_7_3(tmp_path):
     assert f"{expected():.3f}" in score(tmp_path / "codes.mat")
 
 
-@pytest.mark.parametrize("form", ["signs", "bits", "packed"])
-def test_every_form_of_codes_gives_the_same(form, tmp_path):
-    made = {"signs": np.float32, "bits": lambda c: (c + 1) // 2, "packed": codes.pack}[form]
-    arguments = four_files(tmp_path, made(CODES["q_img"]), made(CODES["r_txt"]))
-    extra = ["--num_bits=20"] if form == "packed" else []
+FORMS = {
+    "signs": np.float32,
+    "bits": lambda some: (some + 1) // 2,
+    "bfloat16": lambda some: some.astype(ml_dtypes.bfloat16),
+    "packed": codes.pack,
+    # sentence-transformers' quantize_embeddings(precision="binary").
+    "packed, signed": lambda some: (np.packbits(some > 0, axis=-1) - 128).astype(np.int8),
+}
+
+
+@pytest.mark.parametrize("transposed", ["", "codes", "codes and labels"])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_codes_gives_the_same(form, transposed, tmp_path):
+    query, database = (FORMS[form](CODES[name]) for name in ("q_img", "r_txt"))
+    labels = {"query_labels": LABELS["q_l"], "database_labels": LABELS["r_l"]}
+    if transposed:
+        query, database = query.T, database.T
+    if transposed == "codes and labels":
+        labels = {name: array.T for name, array in labels.items()}
+    arguments = four_files(tmp_path, query, database, **labels)
+    extra = ["--num_bits=20"] if "packed" in form else []
     score(*arguments, *extra, f"--output={tmp_path}")
     found = report(tmp_path)["results"]["query to database"]["given"]
     np.testing.assert_allclose(found["map"], expected())
@@ -273,6 +290,25 @@ def test_class_ids_are_read_in_every_shape(form, queries, tmp_path):
     np.testing.assert_allclose(found, metrics.mean_average_precision(histogram))
 
 
+def test_a_negative_class_id_is_no_label(tmp_path):
+    """Two items without a label are not of one class, whatever their negative numbers."""
+    query_ids, ids = (np.where(IDS[name] > 3, -IDS[name], IDS[name]) for name in ("q_l", "r_l"))
+    labels = {"query_labels": query_ids * 1.0, "database_labels": ids}
+    score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"], **labels), f"--output={tmp_path}")
+    relevant = (query_ids[:, None] == ids) & (ids >= 0)
+    distances = codes.hamming_distance(CODES["q_img"], CODES["r_txt"])
+    expected_value = metrics.average_precision(metrics.ranked_relevance(distances, relevant)).mean()
+    found = report(tmp_path)["results"]["query to database"]["given"]["map"]
+    np.testing.assert_allclose(found, expected_value)
+
+
+def test_queries_that_are_also_in_the_database_are_refused(tmp_path):
+    ids = {"query_ids": np.arange(30), "database_ids": np.arange(29, 229)}
+    np.savez(tmp_path / "codes.npz", **CODES, **LABELS, **ids)
+    with pytest.raises(UserError, match=r"1 queries are also in the database list, .* '29'"):
+        score(tmp_path / "codes.npz")
+
+
 def test_a_column_of_zeros_and_ones_says_too_little(tmp_path):
     labels = {"query_labels": ONE_LABEL["q_l"], "database_labels": ONE_LABEL["r_l"]}
     with pytest.raises(UserError, match=r"add 1 to all of them, .* add a column of zeros"):
@@ -290,6 +326,7 @@ def test_a_column_of_zeros_and_ones_says_too_little(tmp_path):
     ("changes", "says"),
     [
         ({"query": CODES["q_img"] * 0.5}, r"-1 and \+1, or 0 and 1"),
+        ({"query": CODES["q_img"] * (np.arange(20) > 0)}, r"a zero has no sign; .*codes\.sign"),
         ({"query": CODES["q_img"][:, :7]}, "one length on both sides, not 7 and 20 bits"),
         ({"query": codes.pack(CODES["q_img"])}, "--num_bits"),
         ({"query_labels": LABELS["q_l"][:4]}, "30 rows of labels"),
@@ -314,7 +351,7 @@ NUMBERED = {"names": ["a"], "formats": [np.int64]}
 @pytest.mark.parametrize(
     ("name", "array", "says"),
     [
-        ("query", CODES["q_img"].astype(str), r"query\.npy holds <U4, not real numbers"),
+        ("query", CODES["q_img"].astype(str), "query: the array must hold numbers"),
         ("query", CODES["q_img"].astype("datetime64[s]"), "not real numbers"),
         ("query", CODES["q_img"].astype(complex), "not real numbers"),
         ("query", np.zeros((30, 20), NUMBERED), "not real numbers"),

@@ -33,15 +33,17 @@ import jxhash
 from jxhash import formats
 from jxhash.atomic_files import locked, read_json, replacing, write_atomically
 from jxhash.data.pictures import decoding, feature_files
-from jxhash.data.text_files import numbered, read_text
+from jxhash.data.text_files import numbered, read_lines
 from jxhash.errors import Preempted, UserError, as_exit_code
+from jxhash.formats.file_names import is_hidden, relative, resolved
 
 if TYPE_CHECKING:
     from jxhash.networks.picture_encoder import Encoder
 
 NETWORKS = ("lite0", "alexnet", "cnn-f")  # of networks.pretrained: importing it takes seconds
 
-# Files of a folder with these endings are its pictures; others are left out and counted.
+# Files of a folder with these endings are its pictures; others are left out and counted, hidden
+# ones (names with "." in front, "__MACOSX") not even that.
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 # Pictures between two saves.
@@ -116,7 +118,7 @@ def run(arguments: argparse.Namespace) -> str:
                 "remove it, or choose another --output"
             )
     elif arguments.features:
-        card = _take(arguments.features, listed, arguments.output, plan)
+        card = _take(arguments.features, arguments.pictures, listed, arguments.output, plan)
     else:
         card = _encode(arguments, listed, part, plan)
     shutil.rmtree(part, ignore_errors=True)
@@ -131,7 +133,11 @@ def list_pictures(source: pathlib.Path) -> Listed:
         UTF-8, occurs twice, or names no file.
     """
     if source.is_dir():
-        found = sorted(path for path in source.rglob("*") if path.is_file())
+        found = sorted(
+            path
+            for path in source.rglob("*")
+            if path.is_file() and not is_hidden(str(path.relative_to(source)))
+        )
         files = {_id(source, path): path for path in found if path.suffix.lower() in ENDINGS}
         others = [path for path in found if path.suffix.lower() not in ENDINGS]
     elif source.is_file():
@@ -152,8 +158,8 @@ def _id(folder: pathlib.Path, path: pathlib.Path) -> str:
 
 def _read_list(source: pathlib.Path) -> dict[str, pathlib.Path]:
     files: dict[str, pathlib.Path] = {}
-    for where, name in numbered(source, read_text(source).splitlines()):
-        file = source.parent / name
+    for where, name in numbered(source, read_lines(source)):
+        file = resolved(source.parent, name)
         if name in files:
             raise UserError(f"{where}: {name!r} occurs twice")
         if not os.path.isfile(file):  # unlike Path.is_file, False for a name no file can have
@@ -295,11 +301,16 @@ def _read_chunk(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _take(
-    source: pathlib.Path, listed: Listed, output: pathlib.Path, plan: Mapping[str, Any]
+    source: pathlib.Path,
+    pictures: pathlib.Path,
+    listed: Listed,
+    output: pathlib.Path,
+    plan: Mapping[str, Any],
 ) -> dict[str, Any]:
     found = feature_files.read(source)
     ids, width = list(listed.files), found.features.shape[1]
-    rows, unused = feature_files.matched(source, ids, found.ids)
+    own = [relative(pictures, name) or name for name in found.ids]
+    rows, unused = feature_files.matched(source, ids, own)
     parts = (found.features[rows[first : first + CHUNK]] for first in range(0, len(ids), CHUNK))
     card = _card(len(ids), width, plan) | {"encoder": found.card, "unused": len(unused)}
     feature_files.write(output, ids, parts, width, card)

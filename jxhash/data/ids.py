@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jxhash.errors import UserError
+from jxhash.formats.file_names import comparable
 
 
 class Matched(NamedTuple):
@@ -21,13 +22,20 @@ class Matched(NamedTuple):
 
 
 def match(wanted: Sequence[str], names: Sequence[str]) -> Matched:
-    """Finds names among others, each of which stands there once.
+    r"""Finds names among others, each of which stands there once.
 
-    >>> match(["c", "a"], ["a", "b"])
+    Names of files match in all their spellings, see `comparable`, unless there are two of one name.
+
+    >>> match(["c", "img/a"], ["img\\a", "b"])
     Matched(rows=array([-1,  0]), unused=array([1]))
     """
-    row_of = {name: row for row, name in enumerate(names)}
-    rows = np.array([row_of.get(name, -1) for name in wanted], np.int64)
+    row_of: dict[str, int] = {}
+    for row, name in enumerate(names):
+        other = comparable(name)
+        row_of[other] = -1 if other in row_of else row
+    row_of |= {name: row for row, name in enumerate(names)}
+    found = [row_of.get(name, row_of.get(comparable(name), -1)) for name in wanted]
+    rows = np.array(found, np.int64)
     return Matched(rows, np.setdiff1d(np.arange(len(names)), rows))
 
 
@@ -39,6 +47,27 @@ def require_once(where: str, names: Sequence[str]) -> None:
             raise UserError(
                 f"{where}: the id {name!r} names the rows {rows[name]} and {row} (from 0)"
             )
+
+
+def require_apart(
+    where: str, query: np.ndarray, others: np.ndarray, part: str, first: int = 0
+) -> None:
+    """Raises a UserError where queries are also in another part, which would find themselves.
+
+    Args:
+      where: the name of the lists, for messages.
+      query: the row numbers of the queries, or their ids.
+      others: those of the other part.
+      part: its name.
+      first: the number that the user knows the first row by.
+    """
+    both = np.intersect1d(query, others)
+    if both.size:
+        one = f"row {both[0] + first}" if both.dtype.kind in "iu" else repr(str(both[0]))
+        raise UserError(
+            f"{where}: {both.size:,} queries are also in the {part} list, the first is {one}; take "
+            "each out of one of them"
+        )
 
 
 def row_numbers(

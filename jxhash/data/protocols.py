@@ -17,9 +17,10 @@ import numpy as np
 
 from jxhash import formats
 from jxhash.data.dataset import content_hash
-from jxhash.data.ids import row_numbers
-from jxhash.data.text_files import numbered, read_text, whole_number
+from jxhash.data.ids import require_apart, row_numbers
+from jxhash.data.text_files import numbered, read_lines, whole_number
 from jxhash.errors import UserError
+from jxhash.formats.file_names import visible
 
 PARTS = ("query", "database", "train", "validation")
 
@@ -233,12 +234,7 @@ def read(
     lists.setdefault("database", lists["query"] if by_pairs else others)
     lists.setdefault("validation", everything[:0])
     for part in ("train", "validation") if by_pairs else PARTS[1:]:
-        both = np.intersect1d(lists["query"], lists[part])
-        if both.size:
-            raise UserError(
-                f"{path}: {both.size:,} queries are also in the {part} list, the first is row "
-                f"{both[0] + first}"
-            )
+        require_apart(str(path), lists["query"], lists[part], part, first)
     return of_parts(lists, {"protocol": "indices from a file", "file": path.name, "first": first})
 
 
@@ -260,7 +256,7 @@ def _lists_in(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
     if not path.exists():
         raise UserError(f"{path} is missing; give a file or folder of indices")
     if path.is_dir():
-        for file in sorted(path.iterdir()):
+        for file in visible(path):
             part = _part(file.stem)
             if part and file.suffix == ".txt":
                 yield part, str(file), _read_list(file)
@@ -281,7 +277,7 @@ def _opened(where: str, entry: formats.Entry) -> np.ndarray:
 def _read_list(path: pathlib.Path) -> np.ndarray:
     _require_small(path.stat().st_size, str(path))
     rows = []
-    for where, line in numbered(path, read_text(path).split("\n")):
+    for where, line in numbered(path, read_lines(path)):
         rows.append(whole_number(line))
         if rows[-1] is None:
             raise UserError(f"{where}: no row number: {line[:40]!r}")

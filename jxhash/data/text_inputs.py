@@ -25,24 +25,33 @@ class TextInputs(NamedTuple):
 
 
 def text_inputs(
-    texts: Sequence[str], counts: np.ndarray | None, train: np.ndarray, words: Words
+    texts: Sequence[str],
+    counts: np.ndarray | None,
+    kept: np.ndarray,
+    train: np.ndarray,
+    words: Words,
 ) -> TextInputs:
     """Fits a form on the texts of training items and maps all texts.
 
     Args:
       texts: of all items, in their order.
       counts: int64 [n], how many texts each of n items has, at least one; None for one each.
+      kept: the numbers of the items that the card speaks of.
       train: the numbers of the training items.
       words: the form.
 
     Raises:
       UserError: no word occurs in as many texts as `words` asks for.
     """
+    of_items = None if counts is None else Grouped(in_memory(np.arange(len(texts))), counts)
+
+    def of(items: np.ndarray) -> list[str]:
+        rows = items if of_items is None else of_items.rows_of(items)
+        return [texts[row] for row in rows]
+
+    form = text_forms.fit(of(train), words)
+    card, arrays = form.card(of(kept)), form.arrays(texts)
     if counts is None:
-        form = text_forms.fit([texts[item] for item in train], words)
-        return TextInputs(form.arrays(texts), form.card(texts), form)
-    of_items = Grouped(in_memory(np.arange(len(texts))), counts)
-    form = text_forms.fit([texts[row] for row in of_items.rows_of(train)], words)
-    grouped = Grouped(in_memory(form.arrays(texts)), counts)
-    said = {"texts an item": f"{counts.min()} to {counts.max()}, of which a step draws one"}
-    return TextInputs(grouped, {**form.card(texts), **said}, form)
+        return TextInputs(arrays, card, form)
+    card["texts an item"] = f"{counts.min()} to {counts.max()}, of which a step draws one"
+    return TextInputs(Grouped(in_memory(arrays), counts), card, form)

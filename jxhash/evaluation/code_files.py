@@ -9,6 +9,9 @@ import numpy as np
 
 from jxhash import codes, formats
 from jxhash.data.dataset import Items, Task, content_hash
+from jxhash.data.ids import require_apart
+from jxhash.data.own.named import ids_of
+from jxhash.data.own.own_labels import class_ids
 from jxhash.errors import UserError
 from jxhash.evaluation.measure import Found, found_by_codes
 from jxhash.metrics.labels import check_labels
@@ -23,11 +26,20 @@ _NAMES = {
     "database labels": ("r_l", "retrievalLabel", "retrieval_labels", "database_labels", "r_L"),
 }
 
+# Ids of the items, which a file need not have.
+_IDS = {
+    "query": ("q_id", "q_ids", "query_id", "query_ids"),
+    "database": ("r_id", "r_ids", "retrieval_ids", "database_id", "database_ids"),
+}
+
 # numpy's kinds of bool, integers and real numbers.
 _NUMBERS = "biuf"
 
 # The database codes in codes.npz of a run: query modality, database modality, protocol.
-_RUN_DATABASE = re.compile("([a-z]+)_to_([a-z]+)_database_([a-z]+)")
+_RUN_DATABASE = re.compile("([a-z]+)_to_([a-z]+)((?:_on_[a-z_]+)?)_database_([a-z]+)")
+
+
+_Sides = tuple[np.ndarray, np.ndarray]  # of the queries and of the database
 
 
 class Search(NamedTuple):
@@ -65,6 +77,8 @@ def _as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
     if array.ndim != 2 or array.size == 0:
         raise UserError(f"{name}: codes are a matrix with one row per item, not {array.shape}")
     if num_bits is not None:
+        if array.dtype == np.int8:  # sentence-transformers' "binary": the bytes minus 128
+            array = (array ^ np.int8(-128)).view(np.uint8)
         try:
             return np.asarray(codes.unpack(array, num_bits))
         except (TypeError, ValueError) as error:
@@ -73,11 +87,36 @@ def _as_codes(name: str, array: np.ndarray, num_bits: int | None) -> np.ndarray:
         return array.astype(np.int8, copy=False)
     if codes.all_among((0, 1), array):
         return 2 * array.astype(np.int8) - 1
-    packed = "; packed codes need --num_bits" if array.dtype == np.uint8 else ""
+    if codes.all_among((-1, 0, 1), array):
+        raise UserError(
+            f"{name}: codes hold zeros beside -1 and +1, and a zero has no sign; decide it with "
+            "jxhash.codes.sign, for which a zero is +1"
+        )
+    is_packed = array.dtype in (np.uint8, np.int8)
+    packed = "; packed codes need --num_bits" if is_packed else ""
     raise UserError(
         f"{name}: codes hold -1 and +1, or 0 and 1, not values from {array.min():g} to "
         f"{array.max():g}{packed}"
     )
+
+
+def _by_items(sides: _Sides, labels: _Sides) -> _Sides:
+    """Codes with a row an item, where those of either side have a column an item."""
+    axes = [_axes_of_items(side, own) for side, own in zip(sides, labels, strict=True)]
+    # A side with as many bits as items is as the other one.
+    if [1] in axes and [0] not in axes and [] not in axes:
+        return sides[0].T, sides[1].T
+    return sides
+
+
+def _axes_of_items(side: np.ndarray, labels: np.ndarray) -> list[int]:
+    """The axes of codes that may count the items, whose number class ids and, first, rows say."""
+    is_vector = labels.size == max(labels.shape, default=1)
+    for length in (labels.size,) if is_vector else labels.shape[:2]:
+        axes = [axis for axis, size in enumerate(side.shape[:2]) if size == length]
+        if axes:
+            return axes
+    return []
 
 
 def _as_labels(query: np.ndarray, database: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +146,8 @@ def _label_rows(name: str, array: np.ndarray, rows: int) -> np.ndarray:
     _require_numbers(name, array)
     if array.ndim == 2 and len(array) == 1 and rows != 1:
         array = array.reshape(-1)  # a vector, as .mat files store it
+    elif array.ndim == 2 and len(array) != rows and array.shape[1] == rows:
+        array = array.T
     if array.ndim not in (1, 2) or len(array) != rows or array.size == 0:
         raise UserError(f"{name}: {rows} rows of labels are needed, not the shape {array.shape}")
     return array
@@ -117,10 +158,7 @@ def _label_values(side: str, array: np.ndarray) -> np.ndarray:
         if not codes.all_among((0, 1), array):
             raise UserError(f"{side}_labels: multi-hot labels hold 0 and 1, one column per label")
         return array.astype(np.uint8, copy=False)
-    whole = codes.every(lambda x: np.isfinite(x) & (x == np.floor(x)), array)
-    if array.dtype == bool or not whole:
-        raise UserError(f"{side}_labels: class ids are whole numbers")
-    return array.astype(np.int64, copy=False)
+    return class_ids(f"{side}_labels", array)
 
 
 def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
@@ -151,6 +189,7 @@ def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
                 "--query_labels and --database_labels"
             )
         found[what] = formats.whole(entries[known[0]])
+    _require_ids_apart(file, entries)
     labels = found["query labels"], found["database labels"]
     return {
         f"{one} to {other}": search_of(
@@ -158,6 +197,16 @@ def searches_in(file: str, num_bits: int | None = None) -> dict[str, Search]:
         )
         for one, other in (("image", "text"), ("text", "image"))
     }
+
+
+def _require_ids_apart(file: str, entries: Mapping[str, formats.Entry]) -> None:
+    found = [next((one for one in names if one in entries), None) for names in _IDS.values()]
+    query, database = (
+        None if name is None else np.array(ids_of(f"{file}:{name}", entries[name].open()))
+        for name in found
+    )
+    if query is not None and database is not None:
+        require_apart(file, query, database, "database")
 
 
 def _searches_of_run(
@@ -173,8 +222,8 @@ def _searches_of_run(
         raise UserError(f"{file} says num_bits={own}, which is not --num_bits={num_bits}")
     searches = {}
     for match in filter(None, map(_RUN_DATABASE.fullmatch, entries)):
-        one, other, protocol = match.groups()
-        query, database = f"{one}_to_{other}_query", match[0]
+        one, other, on, protocol = match.groups()
+        query, database = f"{one}_to_{other}{on}_query", match[0]
         names = (query, database, f"{query}_labels", f"{database}_labels")
         missing = [name for name in names if name not in entries]
         if missing:
@@ -182,7 +231,9 @@ def _searches_of_run(
                 f"{file} holds no {missing[0]}; name its arrays, and those of the labels, with "
                 "--query, --database, --query_labels, --database_labels and --num_bits"
             )
-        task = f"{one} to {other}" + ("" if protocol == "encoded" else f" ({protocol})")
+        task = f"{one} to {other}{on.replace('_', ' ')}" + (
+            "" if protocol == "encoded" else f" ({protocol})"
+        )
         arrays = (formats.whole(entries[name]) for name in names)
         searches[task] = search_of(*arrays, num_bits=int(own))
     return searches
@@ -200,15 +251,18 @@ def search_of(
 
     Args:
       query: codes [q, K] of -1 and +1 or of 0 and 1, in any real dtype, or with `num_bits` packed
-        uint8 [q, bytes] as `codes.pack`, FAISS and sentence-transformers ("ubinary") make them.
+        uint8 [q, bytes] as `codes.pack`, FAISS and sentence-transformers ("ubinary") make them, or
+        int8 as the latter's "binary". [K, q] and [bytes, q] are told by the labels.
       database: [n, K] or [n, bytes], in the same form.
-      query_labels: multi-hot [q, C] or class ids [q], [q, 1] or [1, q].
+      query_labels: multi-hot [q, C] or [C, q], or class ids [q], [q, 1] or [1, q], of which
+        negative ones are no label.
       database_labels: the same for the n rows of the database.
       num_bits: K of packed codes, else None.
 
     Raises:
       UserError: an array is not what its name says, or they do not fit together.
     """
+    query, database = _by_items((query, database), (query_labels, database_labels))
     query = _as_codes("query", query, num_bits)
     database = _as_codes("database", database, num_bits)
     try:

@@ -3,13 +3,24 @@
 import functools
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from jxhash.errors import UserError
-from jxhash.formats.stored import Entry, Stored, dense, reading, require_memory, require_numbers
+from jxhash.formats.stored import (
+    MATLAB_ARRAYS,
+    Entry,
+    Stored,
+    Texts,
+    dense,
+    reading,
+    require_matlab_array,
+    require_memory,
+    require_numbers,
+    texts_of,
+)
 from jxhash.rows import Rows, in_memory, runs
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -57,7 +68,8 @@ def hdf5_entries(path: pathlib.Path) -> dict[str, Entry]:
             matlab = is_matlab or "MATLAB_class" in value.attrs
             shape = (value.shape[::-1] if matlab else value.shape) or ()
             read = functools.partial(_array, what, value, matlab)
-            entries[name] = Entry(shape, reading(what)(read))
+            kind = _matlab_class(value)
+            entries[name] = Entry(shape, reading(what)(read), kind in (None, *MATLAB_ARRAYS))
         elif "MATLAB_sparse" in value.attrs:
             parts = [value[part] for part in _SPARSE_PARTS if _has_dataset(value, part)]
             columns = parts[-1].size - 1 if len(parts) == len(_SPARSE_PARTS) else 0
@@ -67,6 +79,11 @@ def hdf5_entries(path: pathlib.Path) -> dict[str, Entry]:
 
     file.visititems(add)  # visits what the file itself holds, and no links
     return entries
+
+
+def _matlab_class(dataset: Any) -> str | None:
+    kind = dataset.attrs.get("MATLAB_class")
+    return kind.decode("latin-1") if isinstance(kind, bytes) else None
 
 
 def _has_dataset(group: Any, name: str) -> bool:
@@ -97,17 +114,20 @@ def _require_written(what: str, dataset: Any) -> None:
         raise UserError(f"{what} was never written completely; write it again")
 
 
-def _array(what: str, dataset: Any, matlab: bool) -> Stored | list[str]:
+def _array(what: str, dataset: Any, matlab: bool) -> Stored | Texts:
     import h5py
 
+    kind = _matlab_class(dataset)
+    if kind is not None:
+        require_matlab_array(what, kind)
     _require_written(what, dataset)
     if h5py.check_string_dtype(dataset.dtype):
-        return _strings(what, dataset)
+        texts = _strings(what, dataset)
+        return texts_of(what, texts.T if matlab else texts)
     if h5py.check_ref_dtype(dataset.dtype):
-        return _cells(what, dataset)
+        return _cells(what, dataset, matlab)
     require_numbers(what, dataset.dtype)
-    kind = dataset.attrs.get("MATLAB_class")
-    if isinstance(kind, bytes) and kind == b"char":
+    if kind == "char":
         _require_few(what, dataset.size, _MOST_CHARACTERS)
         return [_decoded(row) for row in np.atleast_2d(dataset[()]).T]
     native = dataset.dtype.newbyteorder("=")
@@ -120,37 +140,54 @@ def _require_few(what: str, number: int, most: int) -> None:
         raise UserError(f"{what} is longer than {most:,} texts or characters and is not read")
 
 
-def _strings(what: str, dataset: Any) -> list[str]:
+def _strings(what: str, dataset: Any) -> np.ndarray:
     """Texts, read a few at a time: many may share one place of the file."""
     _require_few(what, dataset.size, _MOST_TEXTS)
-    if not dataset.shape:
-        return [dataset.asstr()[()]]
-    texts: list[str] = []
+    if not dataset.size or not dataset.shape:
+        return np.asarray(dataset.asstr()[()])
+    blocks: list[np.ndarray] = []
     characters = 0
     axis = int(np.argmax(dataset.shape))
     for first in range(0, dataset.shape[axis], _TEXTS_AT_ONCE):
         place = [slice(None)] * dataset.ndim
         place[axis] = slice(first, first + _TEXTS_AT_ONCE)
-        some = dataset.asstr()[tuple(place)].ravel().tolist()
-        characters += sum(map(len, some))
+        blocks.append(dataset.asstr()[tuple(place)])
+        characters += sum(map(len, blocks[-1].flat))
         _require_few(what, characters, _MOST_CHARACTERS)
-        texts += some
-    return texts
+    return np.concatenate(blocks, axis)
 
 
-def _cells(what: str, dataset: Any) -> list[str]:
-    """The texts of a cell array, each of which is a dataset of its own."""
+def _cells(what: str, dataset: Any, matlab: bool) -> Texts:
+    """The texts of a cell array, each of which is a dataset of its own, or a cell array of some."""
+    import h5py
+
     # Each cell has a header; more cells than headers fit into the file repeat the same one.
-    in_file = pathlib.Path(dataset.file.filename).stat().st_size // _HEADER_BYTES
-    _require_few(what, dataset.size, min(in_file, _MOST_TEXTS))
-    characters, texts = 0, []
-    for reference in np.ravel(dataset[()]):
-        cell = dataset.file[reference]
-        _require_written(what, cell)
-        characters += cell.size
-        _require_few(what, characters, _MOST_CHARACTERS)
-        texts.append(_decoded(cell[()].ravel()))
-    return texts
+    most = min(pathlib.Path(dataset.file.filename).stat().st_size // _HEADER_BYTES, _MOST_TEXTS)
+    cells = characters = 0
+
+    def texts_in(references: np.ndarray) -> Iterator[str | list[str]]:
+        nonlocal cells, characters
+        cells += references.size
+        _require_few(what, cells, most)
+        for reference in references.flat:
+            cell = dataset.file[reference]
+            _require_written(what, cell)
+            if references is not outer and h5py.check_ref_dtype(cell.dtype):
+                raise UserError(f"{what} holds cells in the cells of cells, not texts")
+            if h5py.check_ref_dtype(cell.dtype):
+                yield [text for text in texts_in(np.asarray(cell[()])) if isinstance(text, str)]
+                continue
+            characters += cell.size
+            _require_few(what, characters, _MOST_CHARACTERS)
+            yield _decoded(cell[()].ravel())
+
+    _require_few(what, dataset.size, most)
+    outer = np.asarray(dataset[()])
+    texts = list(texts_in(outer))
+    if any(isinstance(text, list) for text in texts):
+        return [text if isinstance(text, list) else [text] for text in texts]
+    array = np.array(texts, object).reshape(outer.shape)
+    return texts_of(what, array.T if matlab else array)
 
 
 def _decoded(characters: np.ndarray) -> str:

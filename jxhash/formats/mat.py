@@ -13,7 +13,18 @@ import numpy as np
 
 from jxhash.errors import UserError
 from jxhash.formats import mat_check
-from jxhash.formats.stored import Allowance, Entry, Stored, dense, reading, require_numbers
+from jxhash.formats.stored import (
+    MATLAB_ARRAYS,
+    Allowance,
+    Entry,
+    Stored,
+    Texts,
+    dense,
+    reading,
+    require_matlab_array,
+    require_numbers,
+    texts_of,
+)
 from jxhash.rows import in_memory
 
 # Of the structures of one file; compressed files can expand a thousandfold.
@@ -24,13 +35,13 @@ _ITEM_BYTES = {
     **{"double": 8, "int64": 8, "uint64": 8, "sparse": 8, "single": 4, "int32": 4, "uint32": 4},
     **{"char": 16, "cell": 1024},
 }
-_NO_ARRAYS = ("struct", "object", "function", "unknown")
 
 
 def open_mat(path: str, opened: Callable[[], BinaryIO]) -> dict[str, Entry]:
     """Lists the variables of a file; no array is read.
 
-    Objects of MATLAB's own classes (string, table, datetime) are left out.
+    Structures and objects of MATLAB's own classes (string, table, datetime) are no arrays: they are
+    refused when opened.
 
     Args:
       path: what messages call the file.
@@ -45,7 +56,7 @@ def open_mat(path: str, opened: Callable[[], BinaryIO]) -> dict[str, Entry]:
         for name, shape, kind in mat_check.variables(file):
             read = functools.partial(_variable, path, opened, allowance, name, shape, kind)
             # Of variables of the same name SciPy reads the first.
-            entries.setdefault(name, Entry(shape, read))
+            entries.setdefault(name, Entry(shape, read, kind in MATLAB_ARRAYS))
     return entries
 
 
@@ -56,12 +67,11 @@ def _variable(
     name: str,
     shape: tuple[int, ...],
     kind: str,
-) -> Stored | list[str]:
+) -> Stored | Texts:
     import scipy.sparse
 
     what = f"{path}:{name}"
-    if kind in _NO_ARRAYS:
-        raise UserError(f"{what} is a {kind} of MATLAB, not an array of numbers")
+    require_matlab_array(what, kind)
     allowance.take(what, max(math.prod(shape), *shape, 0) * _ITEM_BYTES.get(kind, 2))
     with reading(what), opened() as file:
         found = _loaded(file, [name])[name]
@@ -85,18 +95,26 @@ def _expanded(sparse: Any, kind: str, shape: tuple[int, ...]) -> np.ndarray:
     return dense(values, sparse.indices, sparse.indptr, shape).T
 
 
-def _texts(what: str, found: np.ndarray) -> list[str]:
-    """Texts of a character matrix (one a row) or a cell array; a cell of several is one text."""
+def _texts(what: str, found: np.ndarray) -> Texts:
+    """Texts of a character matrix, one a row, or of a cell array, whose cells may hold several."""
     if found.dtype.kind == "U":
         return [str(row).rstrip() for row in found.ravel()]
+    cells = [_texts_in(what, number, cell) for number, cell in enumerate(found.flat, start=1)]
+    if all(len(cell) == 1 for cell in cells):
+        alone = np.array([cell[0] for cell in cells], object)
+        return texts_of(what, alone.reshape(found.shape))
     if found.ndim == 2 and 1 not in found.shape:
-        return [" ".join(_texts(what, row)) for row in found]
-    texts = []
-    for number, cell in enumerate(found.ravel()):
-        if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "UO":
-            raise UserError(f"{what} holds something other than text in cell {number + 1}")
-        texts.append(" ".join(_texts(what, cell)))
-    return texts
+        raise UserError(f"{what} holds several texts in a cell of several columns")
+    return cells
+
+
+def _texts_in(what: str, number: int, cell: Any) -> list[str]:
+    if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "UO":
+        raise UserError(f"{what} holds something other than text in cell {number}")
+    texts = _texts(what, cell)
+    if any(isinstance(text, list) for text in texts):
+        raise UserError(f"{what} holds cells in the cells of cell {number}, not texts")
+    return [text for text in texts if isinstance(text, str)] or [""]
 
 
 def structures(path: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:

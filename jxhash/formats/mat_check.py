@@ -47,7 +47,7 @@ class Variable(NamedTuple):
     Attributes:
       name: as SciPy knows it.
       shape: of characters, without the last axis.
-      kind: MATLAB's class: "double", "cell", ...; "logical", or "unknown".
+      kind: MATLAB's class: "double", "cell", "table", ...; "logical", or "unknown".
     """
 
     name: str
@@ -59,7 +59,8 @@ class _Head(NamedTuple):
     kind: int
     flags: int
     shape: tuple[int, ...]
-    name: bytes
+    name: bytes  # as SciPy knows it
+    own_class: tuple[bytes, bytes] | None = None  # name and class of a string, table or the like
 
 
 class _Element(NamedTuple):
@@ -83,7 +84,7 @@ def version(file: Any) -> int:
 
 
 def variables(file: BinaryIO) -> list[Variable]:
-    """Lists the variables of a file of format 4 or 5, except objects of MATLAB's own classes.
+    """Lists the variables of a file of format 4 or 5.
 
     Raises:
       ValueError: a header is damaged, or the file is of another format.
@@ -93,11 +94,13 @@ def variables(file: BinaryIO) -> list[Variable]:
         return _old_variables(file)
     if form == MATLAB_7_3:
         raise ValueError("its header says MATLAB 7.3, but its content is not HDF5")
-    heads = [_Walk(element).begin()[0] for element in _elements(file)]
-    return [_described(head) for head in heads if head.kind != _OPAQUE]
+    return [_described(_Walk(element).begin()[0]) for element in _elements(file)]
 
 
 def _described(head: _Head) -> Variable:
+    if head.own_class is not None:
+        name, own_class = (one.decode("latin-1") for one in head.own_class)
+        return Variable(name or _WORKSPACE, (), own_class)
     kind = _KINDS[head.kind] if head.kind < len(_KINDS) else "unknown"
     if head.flags & _LOGICAL and head.kind in (_SPARSE, *_NUMBERS):
         kind = "logical"
@@ -273,7 +276,8 @@ class _Walk:
         flags = struct.unpack(f"{self._order}I", content[:4])[0]
         if flags & 0xFF == _OPAQUE:
             # A string, table or the like: it has no shape, and SciPy calls it "None".
-            return _Head(_OPAQUE, flags, (), b"None"), left
+            own, left = self._names(left)
+            return _Head(_OPAQUE, flags, (), b"None", own), left
         kind, length, content, left = self._element(left, keep=_MOST_HEAD)
         if kind != 5 or length % 4 or length < 8:
             raise ValueError("it has no shape")
@@ -284,6 +288,16 @@ class _Walk:
         if kind != 1:
             raise ValueError("it has no name")
         return _Head(flags & 0xFF, flags, shape, name), left
+
+    def _names(self, left: int) -> tuple[tuple[bytes, bytes], int]:
+        """Name and class of an object of MATLAB's own classes; between them its class system."""
+        found = []
+        for _ in range(3):
+            kind, _, name, left = self._element(left, keep=_MOST_HEAD)
+            if kind != 1:
+                raise ValueError("it has no name")
+            found.append(name)
+        return (found[0], found[2]), left
 
     def _content(self, head: _Head, left: int, depth: int) -> None:
         entries = math.prod(head.shape)

@@ -4,7 +4,6 @@ No file is mapped: a file that is truncated while in use gives an error instead 
 what was read does not count as memory of the process.
 """
 
-import functools
 import math
 import pathlib
 import struct
@@ -14,10 +13,22 @@ from typing import IO
 import numpy as np
 
 from jxhash.errors import UserError
-from jxhash.formats.stored import Allowance, Entry, Stored, reading, require_numbers
+from jxhash.formats.file_names import is_hidden
+from jxhash.formats.stored import (
+    Allowance,
+    Entry,
+    Stored,
+    Texts,
+    reading,
+    require_numbers,
+    texts_of,
+    widened,
+)
 from jxhash.rows import Rows, in_memory, runs
 
 _MOST_AXES = 32
+# How numpy writes bfloat16, a type that it does not know: two bytes of anything.
+_BFLOAT16 = np.dtype("V2")
 
 
 def npy_entry(path: pathlib.Path, what: str, offset: int = 0, end: float = math.inf) -> Entry:
@@ -45,13 +56,14 @@ def npy_entry(path: pathlib.Path, what: str, offset: int = 0, end: float = math.
         raise UserError(f"{what} is truncated: its header claims an array of {shape} {dtype}")
     raw = shape[::-1] if fortran else shape
 
-    def open_array() -> Stored | list[str]:
-        read = functools.partial(_read_rows, path, begin, raw, dtype)
-        rows = Rows(raw, dtype.newbyteorder("="), read)
-        if _holds_texts(shape, dtype):
-            return _texts(what, np.asarray(rows))
+    def open_array() -> Stored | Texts:
+        if dtype.kind in "US":
+            rows = file_rows(path, begin, raw, dtype)
+            return _texts(what, np.asarray(rows).T if fortran else np.asarray(rows))
+        if dtype == _BFLOAT16:
+            return Stored(bfloat16_rows(path, begin, raw), columns_first=fortran)
         require_numbers(what, dtype)
-        return Stored(rows, columns_first=fortran)
+        return Stored(file_rows(path, begin, raw, dtype), columns_first=fortran)
 
     return Entry(shape, open_array)
 
@@ -64,7 +76,11 @@ def npz_entries(path: pathlib.Path) -> dict[str, Entry]:
       ValueError, zipfile.BadZipFile: the file is damaged.
     """
     with zipfile.ZipFile(path) as archive:
-        members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
+        members = [
+            member
+            for member in archive.infolist()
+            if member.filename.endswith(".npy") and not is_hidden(member.filename)
+        ]
     allowance = Allowance()
     return {
         member.filename.removesuffix(".npy"): _member(path, member, allowance) for member in members
@@ -82,8 +98,8 @@ def _member(path: pathlib.Path, member: zipfile.ZipInfo, allowance: Allowance) -
     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
         shape, _, dtype = _header(file)
 
-    def open_array() -> Stored | list[str]:
-        if not _holds_texts(shape, dtype):
+    def open_array() -> Stored | Texts:
+        if dtype.kind not in "US" and dtype != _BFLOAT16:
             require_numbers(what, dtype)
         allowance.take(what, max(math.prod(shape) * dtype.itemsize, *shape, 0))
         with reading(path), zipfile.ZipFile(path) as archive, archive.open(member) as file:
@@ -91,6 +107,8 @@ def _member(path: pathlib.Path, member: zipfile.ZipInfo, allowance: Allowance) -
             # The checksum is compared only at the end.
             if file.read(1):
                 raise UserError(f"{what} is longer than its header claims")
+        if dtype == _BFLOAT16:
+            array = widened(np.ascontiguousarray(array))
         return _texts(what, array) if dtype.kind in "US" else Stored(in_memory(array))
 
     return Entry(shape, open_array)
@@ -111,8 +129,16 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     return shape, bool(fortran) and len(shape) > 1, dtype
 
 
-def _holds_texts(shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    return dtype.kind in "US" and len(shape) < 2
+def file_rows(path: pathlib.Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> Rows:
+    """An array that lies contiguously from an offset of a file on, read by rows."""
+    native = dtype.newbyteorder("=")
+    return Rows(shape, native, lambda rows: _read_rows(path, offset, shape, dtype, rows))
+
+
+def bfloat16_rows(path: pathlib.Path, offset: int, shape: tuple[int, ...]) -> Rows:
+    """Numbers in bfloat16, see `file_rows`, as float32."""
+    stored = file_rows(path, offset, shape, np.dtype("<u2"))
+    return Rows(shape, np.dtype(np.float32), lambda rows: widened(stored.read(rows)))
 
 
 def _read_rows(
@@ -134,13 +160,13 @@ def _read_rows(
     return rows.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _texts(what: str, array: np.ndarray) -> list[str]:
+def _texts(what: str, array: np.ndarray) -> Texts:
     with reading(what):
         if array.dtype.kind == "S":
-            return [text.decode() for text in array.ravel().tolist()]
+            return texts_of(what, np.char.decode(array, "utf-8"))
         # numpy accepts any number as a character; such a text crashes the process sooner or later.
         native = array.astype(array.dtype.newbyteorder("="))
         characters = np.ascontiguousarray(native).reshape(-1).view(np.uint32)
         if ((characters > 0x10FFFF) | (characters >> 11 == 0xD800 >> 11)).any():
             raise ValueError("its texts hold invalid Unicode code points")
-        return array.ravel().tolist()
+        return texts_of(what, array)

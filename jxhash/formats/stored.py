@@ -14,6 +14,15 @@ from jxhash.rows import Rows, in_memory
 _LARGEST_IN_MEMORY = 2**32
 _MOST_IN_MEMORY = 2**33
 
+# Texts of a file: one an item, or a list of several an item.
+Texts = list[str] | list[list[str]]
+
+# MATLAB's classes of arrays and texts; variables of all others are left alone until asked for.
+MATLAB_ARRAYS = (
+    *("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
+    *("logical", "sparse", "char", "cell"),
+)
+
 _NARROW: dict[str, np.dtype] = {
     "f8": np.dtype(np.float32),
     "f16": np.dtype(np.float32),
@@ -74,12 +83,61 @@ class Entry(NamedTuple):
     """A named array of a file, not yet read.
 
     Attributes:
-      shape: the shape, as the writer names the axes; of texts their number.
-      open: returns the array, or a list of texts.
+      shape: the shape, as the writer names the axes.
+      open: returns the array, or texts.
+      is_array: False for what the file holds beside arrays, such as a table or a structure of
+        MATLAB, which `open` refuses.
     """
 
     shape: tuple[int, ...]
-    open: Callable[[], Stored | list[str]]
+    open: Callable[[], Stored | Texts]
+    is_array: bool = True
+
+
+def shape_of(value: Stored | Texts) -> tuple[int, ...]:
+    """The shape of what an `Entry` opens; of texts [n], or [n, k] with k texts in each row.
+
+    >>> shape_of(["a", "b", "c"]), shape_of([["a"], ["b"]]), shape_of([["a"], ["b", "c"]])
+    ((3,), (2, 1), (2,))
+    """
+    if isinstance(value, Stored):
+        return value.shape
+    widths = {len(row) for row in value if isinstance(row, list)}
+    return (len(value), *widths) if len(widths) == 1 else (len(value),)
+
+
+def texts_along(texts: Texts, length: int) -> Texts:
+    """Texts with their `length` items as rows, which may lie along the first axis or the second.
+
+    >>> texts_along([["a", "b", "c"], ["d", "e", "f"]], 3)
+    [['a', 'd'], ['b', 'e'], ['c', 'f']]
+    """
+    if len(texts) == length or shape_of(texts)[-1] != length:
+        return texts
+    return [list(row) for row in zip(*texts, strict=True)]
+
+
+def texts_of(what: str, array: np.ndarray) -> Texts:
+    """An array of texts [n] or [n, k] as lists; axes of length 1 are left out, but of one text.
+
+    Raises:
+      UserError: there are more axes.
+    """
+    if array.ndim > 1:
+        array = array.squeeze()
+    if array.ndim > 2:
+        raise UserError(f"{what} holds texts in {array.ndim} axes; give [n], or [n, k] for k each")
+    texts: Texts = np.atleast_1d(array).tolist()
+    return texts
+
+
+def widened(values: np.ndarray) -> np.ndarray:
+    """bfloat16 entries, as numpy or uint16 hold their two bytes, as float32.
+
+    >>> widened(np.array([0x3F80, 0xC000], np.uint16)).tolist()
+    [1.0, -2.0]
+    """
+    return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def narrow(dtype: np.dtype) -> np.dtype:
@@ -158,9 +216,26 @@ class Allowance:
             )
 
 
+def require_matlab_array(what: str, kind: str) -> None:
+    """Raises a UserError for a variable of a class that is not in `MATLAB_ARRAYS`."""
+    if kind not in MATLAB_ARRAYS:
+        raise UserError(
+            f"{what} is a {kind} of MATLAB, which is not read; save it as a matrix of numbers, or "
+            "as a cell array of texts (cellstr)"
+        )
+
+
 def require_numbers(what: str, dtype: np.dtype) -> None:
     """Raises a UserError unless a dtype is of real numbers."""
     if dtype.hasobject:
-        raise UserError(f"{what} holds Python objects, which are not read; save it as numbers")
+        raise UserError(
+            f"{what} holds Python objects, which are not read; save texts as "
+            "np.array(texts, dtype=str), numbers as an array of numbers"
+        )
+    if dtype.kind == "V" and dtype.names is None:
+        raise UserError(
+            f"{what} holds numbers of a type of {dtype.itemsize} bytes that numpy does "
+            "not know; save it as .astype(np.float32)"
+        )
     if dtype.kind not in "biuf":
         raise UserError(f"{what} holds {dtype}, not real numbers")

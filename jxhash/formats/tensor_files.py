@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from jxhash.errors import UserError
 from jxhash.formats import pth
-from jxhash.formats.stored import reading
+from jxhash.formats.opening import open_file, whole
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -23,8 +22,6 @@ def read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     if path.suffix == ".safetensors":
-        # numpy lacks some of the format's types.
-        with reading(path):
-            return load_file(path)
+        return {name: whole(entry) for name, entry in open_file(path).items()}
     found = pth.read(path)
     return found["state_dict"] if isinstance(found.get("state_dict"), dict) else found

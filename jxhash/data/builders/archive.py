@@ -1,5 +1,6 @@
 """Archives as their authors distribute them: found, opened without unpacking, checked."""
 
+import codecs
 import contextlib
 import io
 import pathlib
@@ -12,8 +13,9 @@ from typing import Any
 
 import PIL.Image
 
-from jxhash.data.text_files import decoded, numbered
+from jxhash.data.text_files import decoded, lines_of, numbered
 from jxhash.errors import UserError
+from jxhash.formats.file_names import is_hidden
 
 # A folder, or the inside of a zip file: both are read alike, and nothing is unpacked.
 Folder = pathlib.Path | zipfile.Path
@@ -174,7 +176,8 @@ def folders(path: Folder) -> list[Folder]:
       UserError: there is no such folder.
     """
     with _named(path):
-        return sorted((one for one in path.iterdir() if one.is_dir()), key=lambda one: one.name)
+        found = [one for one in path.iterdir() if one.is_dir() and not is_hidden(one.name)]
+        return sorted(found, key=lambda one: one.name)
 
 
 def around(root: Folder, marker: str) -> Folder:
@@ -235,9 +238,7 @@ def read_lines(path: Folder) -> list[str]:
     Raises:
       UserError: it cannot be read, or a line is in another encoding.
     """
-    # Lines of bytes: in texts there are other line separators too.
-    content = b"\n".join(read(path).rstrip().splitlines())
-    return decoded(path, content).split("\n") if content else []
+    return lines_of(decoded(path, read(path)).rstrip())
 
 
 def numbered_lines(path: Folder) -> Iterator[tuple[str, str]]:
@@ -271,8 +272,10 @@ def stream_lines(path: Folder) -> Iterator[bytes]:
       UserError: it is missing or damaged.
     """
     with _named(path), path.open("rb") as file:
-        while line := file.readline(_MAX_LINE_BYTES):
+        line = file.readline(_MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
+        while line:
             yield line
+            line = file.readline(_MAX_LINE_BYTES)
 
 
 def checked_picture(path: Folder) -> bytes:

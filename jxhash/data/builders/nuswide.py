@@ -1,5 +1,6 @@
 """NUS-WIDE (Chua et al., CIVR 2009), from its own archives, with its 21 or 10 largest concepts."""
 
+import codecs
 import functools
 import itertools
 import re
@@ -9,6 +10,7 @@ import numpy as np
 
 from jxhash.data.builders import archive, base
 from jxhash.errors import UserError
+from jxhash.formats.file_names import comparable
 
 # The addresses on the authors' page; no SHA-256 of the files was found. Pictures are given on
 # request, so that they have no address.
@@ -87,7 +89,7 @@ def _largest(
 
 
 def _marks(path: archive.Folder, num_pictures: int) -> np.ndarray:
-    lines = archive.read(path).split()
+    lines = archive.read(path).removeprefix(codecs.BOM_UTF8).split()
     for number, line in enumerate(lines, start=1):
         if line not in (b"0", b"1"):
             raise UserError(f"{path}, line {number}: expected 0 or 1, found {line[:40]!r}")
@@ -112,7 +114,7 @@ def _pairs(
                 f"Imagelist.txt and the lists in {tags} differ in length; get them of one version"
             )
         file, mark, bag, line = row
-        found = _FILE.fullmatch(file.strip().replace("\\", "/"))
+        found = _FILE.fullmatch(comparable(file.strip()))
         if not found:
             raise UserError(
                 f"Imagelist.txt, line {number}: expected folder\\number_id.jpg, found {file[:60]!r}"

@@ -362,7 +362,8 @@ def _texts(
         if pairs.labels is None:
             counts = np.array([1 + text.count("\n") for text in texts], np.int64)
             texts = "\n".join(texts).split("\n")
-        made = text_inputs(texts, counts, split.train, words or Words())
+        every = np.arange(len(pairs.texts))
+        made = text_inputs(texts, counts, every, split.train, words or Words())
         return made.arrays, made.card, made.form.vocabulary_size
     if not pairs.words.shape[1]:
         said = "the archive's own features"

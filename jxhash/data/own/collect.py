@@ -2,22 +2,27 @@
 
 import pathlib
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from jxhash import formats
 from jxhash.data.ids import match, row_numbers
-from jxhash.data.own import named, tables
+from jxhash.data.own import named, table_rows, tables, triplets
+from jxhash.data.own.common_names import PARTS
 from jxhash.data.own.description import Description
-from jxhash.data.own.own_labels import as_multi_hot, multi_hot
+from jxhash.data.own.label_cells import label_lists
+from jxhash.data.own.own_labels import as_multi_hot, is_one_class_a_row, multi_hot
 from jxhash.data.own.tables import Problem, Table
 from jxhash.data.pictures import decoding
 from jxhash.data.pictures.decoding import EncodedPictures
 from jxhash.errors import UserError
-from jxhash.formats import Stored
+from jxhash.formats import Stored, Texts
+from jxhash.formats.file_names import resolved, visible
 from jxhash.rows import Rows, joined
+
+_FIELDS = ("image", "text", "tokens", "labels", "ids")  # that a description may name
 
 
 class Collected(NamedTuple):
@@ -25,15 +30,21 @@ class Collected(NamedTuple):
 
     rows: int  # how many
     arrays: dict[str, Rows]  # of "image", "text" or "tokens"
-    texts: list[str] | None
+    texts: list[str] | None  # of all items, in their order
+    captions: np.ndarray | None  # how many texts each item has, int64 [n]; None for one each
     encoded: EncodedPictures | None  # the pictures as images
-    labels: np.ndarray  # multi-hot [n, C]
+    labels: np.ndarray | None  # multi-hot [n, C]
     label_names: list[str] | None
     ids: list[str] | None
     pictures: list[pathlib.Path] | None
     parts: dict[str, np.ndarray]  # what the data says of the split: part -> row numbers
     problems: list[Problem]
     where: dict[str, str]  # field -> file and name
+
+    @property
+    def is_one_class_a_row(self) -> bool:
+        """Whether each row has a class that no other has: no two items are relevant to another."""
+        return self.labels is not None and is_one_class_a_row(self.labels)
 
 
 def collect(description: Description, size: int | None = None) -> Collected:
@@ -44,22 +55,25 @@ def collect(description: Description, size: int | None = None) -> Collected:
     Raises:
       UserError: something is missing, damaged or not what its name says.
     """
-    table = table_of(description)
     given = _given(description)
+    table = table_of(description, {name for one in given.values() for name in one.ids or ()})
     if size is not None:
         given = {meaning: one for meaning, one in given.items() if meaning[0] != "image"}
     fields = {field for field, _ in given}
     if table is None and not fields & {"image", "text", "tokens", "labels"}:
-        raise _unknown(description, "nothing under a name of the field (images, tags, labels ...)")
+        raise unknown(description, "nothing under a name of the field (images, tags, labels ...)")
     rows, parts = _rows_of_parts(given)
     known = {field: _whole(given, field) for field in sorted(fields - {"rows"})}
+    if table is not None:
+        folder = description.folder / (description.pictures or table.file.parent)
+        known = {field: named.with_ids_in(folder, one) for field, one in known.items()}
     if table is not None and table.texts is not None and not fields & {"text", "tokens"}:
         known["text"] = named.Given(table.file.name, table.texts)
     ids = _ids(table, known)
     rows = rows if ids is None else len(ids)
     problems = list(table.problems) if table is not None else []
     inputs: dict[str, Rows] = {}
-    texts = encoded = None
+    texts = captions = encoded = None
     where = {field: one.where for field, one in known.items()}
     for field in ("image", "text", "tokens"):
         if field in known:
@@ -68,34 +82,54 @@ def collect(description: Description, size: int | None = None) -> Collected:
             if not isinstance(values, list):
                 inputs[field] = _as_inputs(known[field].where, values, problems)
             elif field == "text":
-                texts = values
+                texts, captions = _flat(values)
             else:
                 raise UserError(f"{known[field].where} holds texts, not the numbers of {field!r}")
     if size is not None:
         if table is None or table.pictures is None:
-            raise _unknown(description, "no table of pictures, to take them as images")
+            raise unknown(description, "no table of pictures, to take them as images")
         shown = [f"{row}: {path}" for row, path in zip(table.where, table.pictures, strict=True)]
         encoded = decoding.in_squares(table.pictures, shown, size)
         where["image"] = table.file.name
     if not known.keys() & {"text", "tokens"}:
-        raise _unknown(description, "no texts")
+        raise unknown(description, "no texts")
     labels, names = _labels(description, table, known, ids, rows, problems)
     pictures = None
     if table is not None:
-        where.setdefault("labels", table.file.name)
+        if labels is not None:
+            where.setdefault("labels", table.file.name)
         parts |= table.parts
         pictures = table.pictures
     parts |= _index_lists(given, rows)
     return Collected(
-        rows, inputs, texts, encoded, labels, names, ids, pictures, parts, problems, where
+        rows,
+        arrays=inputs,
+        texts=texts,
+        captions=captions,
+        encoded=encoded,
+        labels=labels,
+        label_names=names,
+        ids=ids,
+        pictures=pictures,
+        parts=parts,
+        problems=problems,
+        where=where,
     )
 
 
-def _unknown(description: Description, what: str) -> UserError:
+def _flat(texts: Texts) -> tuple[list[str], np.ndarray | None]:
+    """All texts in one list, and how many each item has; None where each has one."""
+    rows = [[one] if isinstance(one, str) else one or [""] for one in texts]
+    captions = np.array([len(row) for row in rows], np.int64)
+    flat = [text for row in rows for text in row]
+    return flat, None if (captions == 1).all() else captions
+
+
+def unknown(description: Description, what: str) -> UserError:
     """An error about what is missing, with all that is there."""
     path = description.folder / (description.data or "")
     if path.is_dir():
-        has = ", ".join(sorted(one.name for one in path.iterdir())[:12])
+        has = ", ".join(one.name for one in visible(path)[:12])
     else:
         has = formats.listed(formats.open_file(path))
     return UserError(
@@ -104,39 +138,45 @@ def _unknown(description: Description, what: str) -> UserError:
     )
 
 
-def table_of(description: Description) -> Table | None:
+def table_of(description: Description, array_ids: Collection[str] = ()) -> Table | None:
     """The table that a description, or the folder that it names, has; None where there is none.
+
+    `array_ids` are the ids of the arrays that come with it, see `tables.read_table`.
 
     Raises:
       UserError: there are several, or it cannot be read.
     """
-    pictures = description.folder / description.pictures if description.pictures else None
+    within, rules = description.folder, description.label_rules
+    pictures = resolved(within, description.pictures) if description.pictures else None
     if description.table:
-        file = description.folder / description.table
-        if file.suffix.lower() not in tables.SUFFIXES:
-            raise UserError(f"{file}: a table is one of {', '.join(tables.SUFFIXES)}")
+        file = resolved(within, description.table)
+        if file.suffix.lower() not in table_rows.NAMED_SUFFIXES:
+            raise UserError(f"{file}: a table is one of {', '.join(table_rows.NAMED_SUFFIXES)}")
         if not file.is_file():
             raise UserError(f"there is no file {file}")
-        return tables.read_table(file, pictures)
-    folder = description.folder / description.data if description.data else None
+        return tables.read_table(file, pictures, rules, array_ids)
+    folder = resolved(within, description.data) if description.data else None
     if folder is None or not folder.is_dir():
         return None
-    if tables.is_triplet(folder):
-        return tables.read_triplet(folder, pictures)
-    found = sorted(one for one in folder.iterdir() if one.suffix.lower() in tables.SUFFIXES)
+    if triplets.is_triplet(folder):
+        return triplets.read_triplet(folder, pictures, rules)
+    found = [one for one in visible(folder) if one.suffix.lower() in table_rows.SUFFIXES]
     if len(found) > 1:
         raise UserError(
             f"{folder} holds several tables ({', '.join(one.name for one in found)}); name one"
         )
-    return tables.read_table(found[0], pictures) if found else None
+    return tables.read_table(found[0], pictures, rules, array_ids) if found else None
 
 
 def _given(description: Description) -> named.Fields:
-    """All arrays: those under known names, then those that the description names."""
+    """All arrays: those under known names, but for those that the description names."""
     given: named.Fields = {}
+    own = {field for field in _FIELDS if getattr(description, field)}
+    if own & {"text", "tokens"}:
+        own |= {"text", "tokens"}
     if description.data:
-        path = description.folder / description.data
-        found = named.in_folder(path) if path.is_dir() else named.in_file(path)
+        path = resolved(description.folder, description.data)
+        found = named.in_folder(path, own) if path.is_dir() else named.in_file(path, own)
         for meaning, one in found:
             if meaning in given:
                 raise UserError(
@@ -144,11 +184,9 @@ def _given(description: Description) -> named.Fields:
                     f"({meaning[1]}); say which in a description (docs/data.md)"
                 )
             given[meaning] = one
-    for field in ("image", "text", "tokens", "labels", "ids"):
+    for field in _FIELDS:
         reference = getattr(description, field)
         if reference:
-            replaced = ("text", "tokens") if field in ("text", "tokens") else (field,)
-            given = {meaning: one for meaning, one in given.items() if meaning[0] not in replaced}
             given[field, named.WHOLE] = named.referred(description.folder, reference)
     for part, rows in description.split.items():
         if isinstance(rows, str):
@@ -159,7 +197,7 @@ def _given(description: Description) -> named.Fields:
 def _rows_of_parts(given: named.Fields) -> tuple[int, dict[str, np.ndarray]]:
     """The number of rows of arrays without ids, and which of them each part has."""
     lengths: dict[str, int] = {}
-    for part in named.PARTS:
+    for part in PARTS:
         shapes = {
             one.where: one.shape
             for (field, its_part), one in given.items()
@@ -183,7 +221,7 @@ def _rows_of_parts(given: named.Fields) -> tuple[int, dict[str, np.ndarray]]:
 
 def _whole(given: named.Fields, field: str) -> named.Given:
     """One array of a field, its parts joined in the order of `_rows_of_parts`."""
-    own = {part: given[field, part] for part in named.PARTS if (field, part) in given}
+    own = {part: given[field, part] for part in PARTS if (field, part) in given}
     if named.WHOLE in own:
         return own[named.WHOLE]
     where = ", ".join(one.where for one in own.values())
@@ -200,7 +238,7 @@ def _whole(given: named.Fields, field: str) -> named.Given:
         )
         for part, one in own.items()
     ]
-    are_texts = [isinstance(value, list) for value in values]
+    are_texts = [not isinstance(value, Rows) for value in values]
     if all(are_texts):
         return named.Given(where, [entry for value in values for entry in value])
     if any(are_texts):
@@ -230,7 +268,7 @@ def _names_for(one: named.Given, ids: list[str] | None, table: Table | None) -> 
 
 def _aligned(
     one: named.Given, ids: list[str] | None, rows: int, problems: list[Problem]
-) -> Rows | list[str]:
+) -> Rows | Texts:
     """The rows of an array in the order of the items: by ids where it has some, else as it is."""
     if ids is None or one.ids is None:
         values = named.along_items(one, rows)
@@ -256,7 +294,9 @@ def _aligned(
         problems.append(Problem(tables.UNMATCHED_IDS, none, what, beyond=found.unused.size))
     # A row that is missing is left out later; until then any stands for it.
     order = np.maximum(found.rows, 0)
-    return [values[row] for row in order] if isinstance(values, list) else values.take(order)
+    if isinstance(values, Rows):
+        return values.take(order)
+    return cast(Texts, [values[row] for row in order])
 
 
 def _as_inputs(where: str, values: Rows, problems: list[Problem]) -> Rows:
@@ -282,16 +322,16 @@ def _labels(
     ids: list[str] | None,
     rows: int,
     problems: list[Problem],
-) -> tuple[np.ndarray, list[str] | None]:
+) -> tuple[np.ndarray | None, list[str] | None]:
+    rules = description.label_rules
     if "labels" not in known:
-        if table is None or table.labels is None:
-            raise _unknown(description, "no labels, by which results are judged")
-        return table.labels, table.label_names
+        return (None, None) if table is None else (table.labels, table.label_names)
+    where = known["labels"].where
     values = _aligned(known["labels"], ids, rows, problems)
     if isinstance(values, list):
-        names = [[name.strip() for name in one.split(";")] for one in values]
-        return multi_hot(known["labels"].where, names)
-    return as_multi_hot(known["labels"].where, np.asarray(values)), None
+        names = label_lists(where, values, rules.separator)
+        return multi_hot(where, names, rules.most_classes)
+    return as_multi_hot(where, np.asarray(values), rules.most_classes), None
 
 
 def _index_lists(given: named.Fields, rows: int) -> dict[str, np.ndarray]:
@@ -300,7 +340,7 @@ def _index_lists(given: named.Fields, rows: int) -> dict[str, np.ndarray]:
     for (field, part), one in given.items():
         if field != "rows" or part == named.WHOLE:
             continue
-        if isinstance(one.value, list):
+        if not isinstance(one.value, Stored):
             raise UserError(f"{one.where} holds texts, not row numbers")
         in_matlab = re.search(r"\.mat(:|$)", one.where, re.IGNORECASE) is not None
         hint = " (MATLAB counts from 1)" if in_matlab else ""

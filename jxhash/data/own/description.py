@@ -7,12 +7,16 @@ from typing import Any
 
 from jxhash.atomic_files import parse_json
 from jxhash.configuration import unknown_key_message
-from jxhash.data.own import splits, tables
+from jxhash.data.own import splits, table_rows, tables
+from jxhash.data.own.own_labels import LabelRules
+from jxhash.data.text_files import read_text
 from jxhash.errors import UserError
 from jxhash.inputs.text_forms import FORMS, Words, is_cosine
 
 FILE = "dataset.json"
 
+_LABEL_KEYS = ("label_separator", "most_classes")
+_MOST_CLASSES = 2**20
 _LONGEST_NAME, _LONGEST_PATH = 255, 1000  # that a file system takes
 # Words and places of sentences take a column each.
 _MOST = {"min_texts": 2**31, "max_words": 2**20, "length": 2**12}
@@ -38,6 +42,8 @@ class Description:
     tokens: str | None = None
     labels: str | None = None
     ids: str | None = None
+    # "label_separator" and "most_classes" of the file.
+    label_rules: LabelRules = dataclasses.field(default_factory=LabelRules)
     words: Words = dataclasses.field(default_factory=Words)
     split: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     skip: tuple[str, ...] = ()  # reasons to leave a row out, of `tables.REASONS`
@@ -56,18 +62,19 @@ def describe(path: pathlib.Path) -> Description:
     if not path.exists():
         raise UserError(f"there is no file or folder {path}")
     name = path.resolve().stem
-    if path.suffix.lower() in tables.SUFFIXES:
+    if path.suffix.lower() in table_rows.NAMED_SUFFIXES:
         return Description(name, path.parent, data=".", table=path.name)
     return Description(name, path.parent, data=path.name or ".")
 
 
 def _read_description(file: pathlib.Path, name: str) -> Description:
     try:
-        read = parse_json(file.read_bytes())
-    except (OSError, ValueError) as error:
+        read = parse_json(read_text(file))
+    except ValueError as error:
         raise UserError(f"{file} cannot be read as JSON ({error})") from error
-    known = {field.name for field in dataclasses.fields(Description)} - {"folder"}
-    values = _object(file, read, known)
+    known = {field.name for field in dataclasses.fields(Description)} - {"folder", "label_rules"}
+    values = _object(file, read, (*known, *_LABEL_KEYS))
+    rules = _label_rules(file, {key: values.pop(key) for key in _LABEL_KEYS if key in values})
     words = _words(file, values.pop("words", {}))
     split = _object(file, values.pop("split", {}), (*splits.PARTS, "seed"))
     skip = values.pop("skip", [])
@@ -80,7 +87,18 @@ def _read_description(file: pathlib.Path, name: str) -> Description:
         if "\0" in value or longest > _LONGEST_NAME or len(value) > _LONGEST_PATH:
             raise UserError(f"{file}: {key!r} is {value[:60]!r}, which is not a name or path")
     named = {"name": name, **values}
-    return Description(**named, folder=file.parent, words=words, split=split, skip=tuple(skip))
+    return Description(
+        **named, folder=file.parent, label_rules=rules, words=words, split=split, skip=tuple(skip)
+    )
+
+
+def _label_rules(file: pathlib.Path, values: Mapping[str, Any]) -> LabelRules:
+    separator, most = (values.get(key) for key in _LABEL_KEYS)
+    if "label_separator" in values and not (isinstance(separator, str) and separator):
+        raise UserError(f"{file}: 'label_separator' is a text such as \",\", not {separator!r:.60}")
+    if "most_classes" in values and (type(most) is not int or not 1 <= most <= _MOST_CLASSES):
+        raise UserError(f"{file}: 'most_classes' is a whole number of 1 to {_MOST_CLASSES:,}")
+    return LabelRules(separator, most or LabelRules().most_classes)
 
 
 def _object(file: pathlib.Path, read: Any, known: Iterable[str]) -> dict[str, Any]:

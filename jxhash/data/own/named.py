@@ -1,76 +1,46 @@
 """Arrays under the names that the field gives them, with items along any axis."""
 
 import pathlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from jxhash import formats
 from jxhash.data.ids import require_once
-from jxhash.data.own.tables import is_triplet
-from jxhash.data.text_files import read_text
+from jxhash.data.own.common_names import meaning_of
+from jxhash.data.own.triplets import is_triplet
+from jxhash.data.text_files import read_lines
 from jxhash.errors import UserError
-from jxhash.formats import Stored
+from jxhash.formats import Stored, Texts
+from jxhash.formats.file_names import relative, visible
+from jxhash.formats.stored import shape_of, texts_along
 from jxhash.rows import Rows
 
-# What the field calls its arrays, in small letters and without other signs.
-_NAMES = {
-    "image": (
-        *("images", "image", "imgs", "img", "i", "x", "features", "feats"),
-        *("imagefeatures", "imgfeatures", "imagefeature", "imgfeature"),
-    ),
-    "text": (
-        *("tags", "tag", "texts", "text", "txt", "t", "y", "bow", "embeddings"),
-        *("textfeatures", "txtfeatures", "textfeature", "txtfeature", "captions", "caption"),
-    ),
-    "tokens": ("tokens",),
-    "labels": ("labels", "label", "l", "lab", "category"),
-    "ids": ("ids", "id", "imageids", "imageid"),
-    "rows": ("index", "indices", "idx", "rows"),
-}
-PARTS = {
-    "whole": ("", "all"),
-    "train": ("tr", "train", "training"),
-    "query": ("te", "test", "query"),
-    "database": ("db", "database", "retrieval"),
-    "validation": ("va", "val", "validation"),
-}
 WHOLE = "whole"
-_MEANINGS = {
-    spelling: (field, part)
-    for field, names in _NAMES.items()
-    for part, marks in PARTS.items()
-    for name in names
-    for mark in marks
-    for spelling in (name + mark, mark + name)
-}
 
 
 class Given(NamedTuple):
     """One array or list of texts, and the ids of its rows where its file brings them."""
 
     where: str  # file and name, for messages and the card
-    value: Stored | list[str]
+    value: Stored | Texts
     ids: list[str] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """As the file's writer names the axes."""
-        return (len(self.value),) if isinstance(self.value, list) else self.value.shape
+        return shape_of(self.value)
 
 
+Named = tuple[tuple[str, str], Given]  # field, part and array
 Fields = dict[tuple[str, str], Given]
 
 
-def _meaning(name: str) -> tuple[str, str] | None:
-    """The field and part that a name stands for, or None."""
-    return _MEANINGS.get(re.sub(r"[^a-z0-9]", "", name.rpartition("/")[2].lower()))
+def in_file(path: pathlib.Path, others: Collection[str] = ()) -> Iterator[Named]:
+    """The arrays of a file under known names, but for some other fields.
 
-
-def in_file(path: pathlib.Path) -> Iterator[tuple[tuple[str, str], Given]]:
-    """The arrays of a file under known names.
+    What is no array, such as a table of MATLAB, is passed over where its field has an array.
 
     Raises:
       UserError: the file cannot be read, or is a single array.
@@ -81,22 +51,29 @@ def in_file(path: pathlib.Path) -> Iterator[tuple[tuple[str, str], Given]]:
             f"{path} is one array; give the folder that holds images, texts and labels, or name "
             "them in a description (docs/data.md)"
         )
-    for name, entry in entries.items():
-        meaning = _meaning(name)
-        if meaning is not None:
-            yield meaning, Given(f"{path.name}:{name}", entry.open())
+    meant = {name: meaning for name in entries if (meaning := meaning_of(name)) is not None}
+    has = {meaning[0] for name, meaning in meant.items() if entries[name].is_array}
+    if "tokens" in has:
+        has.add("text")
+    for name, meaning in meant.items():
+        is_needed = meaning[0] in ("image", "text", "labels") and meaning[0] not in has
+        if meaning[0] not in others and (entries[name].is_array or is_needed):
+            yield meaning, Given(f"{path.name}:{name}", entries[name].open())
 
 
-def in_folder(folder: pathlib.Path) -> Iterator[tuple[tuple[str, str], Given]]:
-    """The files of a folder under known names, an array each; a triplet's are no such files.
+def in_folder(folder: pathlib.Path, others: Collection[str] = ()) -> Iterator[Named]:
+    """The files of a folder under known names, an array each, but for some other fields.
+
+    The files of a triplet are no such files.
 
     Raises:
       UserError: one of them cannot be read, or holds several arrays.
     """
     taken = {"index", "caption", "label"} if is_triplet(folder) else set()
-    for path in sorted(folder.iterdir()):
-        meaning = _meaning(path.stem)
-        if path.suffix.lower() in formats.SUFFIXES and meaning and path.stem not in taken:
+    for path in visible(folder):
+        meaning = meaning_of(path.stem)
+        is_known = path.suffix.lower() in formats.SUFFIXES and path.stem not in taken
+        if is_known and meaning is not None and meaning[0] not in others:
             yield meaning, referred(folder, path.name)
 
 
@@ -110,11 +87,11 @@ def referred(folder: pathlib.Path, reference: str) -> Given:
     """
     path, name = formats.split_reference(reference, folder)
     entries = formats.open_file(path)
-    beside = [one for one in entries if _meaning(one) == ("ids", WHOLE) and one != name]
+    beside = [one for one in entries if meaning_of(one) == ("ids", WHOLE) and one != name]
     others = {
         one: entry
         for one, entry in entries.items()
-        if one == name or (entry.shape and one not in beside)
+        if one == name or (entry.shape and entry.is_array and one not in beside)
     }
     found = formats.find(others or entries, str(path), name)
     return Given(reference, entries[found].open(), _ids_beside(path, entries, beside, found))
@@ -125,18 +102,28 @@ def _ids_beside(
 ) -> list[str] | None:
     file = path.with_suffix(".ids.txt")
     if path.suffix.lower() == ".npy" and file.is_file():
-        return ids_of(str(file), read_text(file).splitlines())
+        return ids_of(str(file), read_lines(file))
     if len(beside) != 1 or beside[0] == found:
         return None
     return ids_of(f"{path}:{beside[0]}", entries[beside[0]].open())
 
 
-def ids_of(where: str, value: Stored | list[str]) -> list[str]:
+def with_ids_in(folder: pathlib.Path, one: Given) -> Given:
+    """An array with the ids that are absolute paths of files in a folder relative to it."""
+    if one.ids is None:
+        return one
+    return one._replace(ids=[relative(folder, name) or name for name in one.ids])
+
+
+def ids_of(where: str, value: Stored | Texts) -> list[str]:
     """Ids as texts, each once."""
     if isinstance(value, Stored):
-        value = [f"{number:.17g}" for number in np.asarray(value.rows).ravel().tolist()]
-    require_once(where, value)
-    return value
+        numbers = np.asarray(value.rows).ravel().tolist()
+        ids = [f"{number:.17g}" for number in numbers]
+    else:
+        ids = [" ".join(one) if isinstance(one, list) else one for one in value]
+    require_once(where, ids)
+    return ids
 
 
 def common_length(shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -153,10 +140,10 @@ def common_length(shapes: Mapping[str, tuple[int, ...]]) -> int:
     raise UserError(f"these arrays do not share one number of items: {listed}")
 
 
-def along_items(one: Given, length: int) -> Rows | list[str]:
+def along_items(one: Given, length: int) -> Rows | Texts:
     """An array with items as rows."""
-    if isinstance(one.value, list):
-        return one.value
+    if not isinstance(one.value, Stored):
+        return texts_along(one.value, length)
     axes = [axis for axis, size in enumerate(one.shape) if size == length]
     if not axes:
         shape = " x ".join(map(str, one.shape))

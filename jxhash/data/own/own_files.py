@@ -6,7 +6,8 @@ A path names one of:
   labels) or in parts (I_tr, T_tr, L_tr, I_te, T_te, L_te);
 - a folder of arrays, a file each (.npy and others), under the same names;
 - a folder with index.mat, caption.mat and label.mat;
-- a folder of pictures with one table (.csv or .jsonl) of texts and labels, or that table;
+- a folder of pictures with one table (.csv, .tsv, .jsonl or .parquet) of texts and labels, or that
+  table;
 - a description (.json, in a folder: dataset.json), which says what lies where under other names,
   how large the parts are, and which rows may be left out. docs/data.md has its keys.
 
@@ -23,15 +24,16 @@ from typing import Any
 import numpy as np
 
 from jxhash.data.dataset import Dataset, content_hash, from_parts, json_hash
-from jxhash.data.ids import row_numbers
-from jxhash.data.own import splits, tables
+from jxhash.data.ids import require_apart, row_numbers
+from jxhash.data.own import splits, table_rows, tables
 from jxhash.data.own.collect import Collected, collect, table_of
 from jxhash.data.own.description import Description, describe
 from jxhash.data.own.tables import Table
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, damage, said_of
+from jxhash.data.text_inputs import text_inputs
 from jxhash.errors import UserError
-from jxhash.inputs import text_forms
-from jxhash.rows import Rows, in_memory
+from jxhash.inputs.text_forms import Words
+from jxhash.rows import Grouped, Rows, in_memory, unstacked
 
 _TITLE_LENGTH = 80
 # Networks have a row of numbers for each.
@@ -51,7 +53,13 @@ def load(path: pathlib.Path, size: int | None = None) -> Dataset:
     description = describe(path)
     if size is not None:
         description = dataclasses.replace(description, name=f"{description.name}-pixels-{size}")
-    return _dataset(description, collect(description, size))
+    collected = collect(description, size)
+    if collected.is_one_class_a_row:
+        raise UserError(
+            f"{description.name}: each row has a class of its own, so that nothing is relevant to "
+            "another row; leave the labels out, and the partner of each query is searched for"
+        )
+    return _dataset(description, collected)
 
 
 def read_table(path: pathlib.Path) -> Table:
@@ -62,7 +70,9 @@ def read_table(path: pathlib.Path) -> Table:
     """
     table = table_of(describe(path))
     if table is None or table.pictures is None:
-        raise UserError(f"{path} holds no table of pictures (.csv, .jsonl, or index.mat)")
+        raise UserError(
+            f"{path} holds no table of pictures ({', '.join(table_rows.SUFFIXES)}, or index.mat)"
+        )
     return table
 
 
@@ -105,6 +115,8 @@ def _divided(
         raise UserError(f"{description.name}: a list of rows is the database, not a size")
     own = {part: np.intersect1d(rows, kept) for part, rows in own.items()}
     for part, rows in own.items():
+        if part == "database" and "query" in own and collected.labels is not None:
+            require_apart(f"{description.name}, rows from 0", own["query"], rows, part)
         if not rows.size:
             raise UserError(f"{description.name}: no row of the part {part!r} can be used")
     seed = sizes.pop("seed")
@@ -145,7 +157,7 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         kept, skipped = _kept(collected, description.skip)
     parts, rule = _divided(description, collected, kept)
     texts, text_card, vocabulary_size = _texts(collected, kept, parts["train"], description.words)
-    inputs: dict[str, Rows | EncodedPictures] = {}
+    inputs: dict[str, Rows | Grouped | EncodedPictures] = {}
     inputs["text"] = in_memory(texts) if isinstance(texts, np.ndarray) else texts
     images = collected.arrays.get("image") if collected.encoded is None else collected.encoded
     if images is not None:
@@ -164,56 +176,73 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         "split": rule,
         **text_card,
         "image": "pictures, without features" if images is None else said_of(images),
-        "labels": collected.label_names or collected.labels.shape[1],
-        "rows without labels": int((~collected.labels[kept].any(axis=1)).sum()),
+        **_labels_card(collected, kept),
         "skipped": skipped,
         "sha256": _hash(inputs, collected.labels, pictures, parts),
     }
-    titles = _titles(collected)
+    # Texts of words are made here, and so are token numbers.
+    given = [name for name in ("image", "text") if name in collected.arrays]
     return from_parts(
         card,
         inputs,
         collected.labels,
-        titles,
+        _titles(collected),
         pictures,
         parts,
         vocabulary_size,
-        given=[name for name, rows in inputs.items() if rows is collected.arrays.get(name)],
+        given=[name for name in given if name == "image" or collected.texts is None],
+        captions=collected.texts if collected.captions is not None else None,
     )
 
 
+def _labels_card(collected: Collected, kept: np.ndarray) -> dict[str, Any]:
+    if collected.labels is None:
+        return {"labels": "none; relevant is what belongs to the pair"}
+    return {
+        "labels": collected.label_names or collected.labels.shape[1],
+        "rows without labels": int((~collected.labels[kept].any(axis=1)).sum()),
+    }
+
+
 def _texts(
-    collected: Collected, kept: np.ndarray, train: np.ndarray, words: text_forms.Words
-) -> tuple[Rows | np.ndarray, dict[str, Any], int | None]:
+    collected: Collected, kept: np.ndarray, train: np.ndarray, words: Words
+) -> tuple[Rows | Grouped | np.ndarray, Mapping[str, Any], int | None]:
     """What networks read of texts, its entries in the card, and the number of words of tokens."""
     if "tokens" in collected.arrays:
         return _tokens(collected.where["tokens"], collected.arrays["tokens"])
     if collected.texts is not None:
-        form = text_forms.fit([collected.texts[row] for row in train], words)
-        card = form.card([collected.texts[row] for row in kept])
-        return form.arrays(collected.texts), card, form.vocabulary_size
+        made = text_inputs(collected.texts, collected.captions, kept, train, words)
+        return made.arrays, made.card, made.form.vocabulary_size
     given = collected.arrays["text"]
-    return given, {"text": f"vectors of {given.shape[1:]} as given"}, None
+    said = f"vectors of {given.shape[1:]} as given"
+    return (unstacked(given) if given.ndim == 3 else given), {"text": said}, None
 
 
 def _titles(collected: Collected) -> Sequence[str]:
     if collected.texts is not None:
-        return [one[:_TITLE_LENGTH] for one in collected.texts]
+        counts = 1 if collected.captions is None else collected.captions
+        firsts = np.cumsum(np.broadcast_to(counts, collected.rows)) - counts
+        return [collected.texts[row][:_TITLE_LENGTH] for row in firsts]
     return collected.ids or [f"row {row}" for row in range(collected.rows)]
 
 
 def _hash(
-    inputs: Mapping[str, Rows | EncodedPictures],
-    labels: np.ndarray,
+    inputs: Mapping[str, Rows | Grouped | EncodedPictures],
+    labels: np.ndarray | None,
     pictures: Pictures | None,
     parts: Mapping[str, np.ndarray],
 ) -> str:
     """SHA-256 of all that a number depends on: inputs, labels and the split."""
-    hashes: dict[str, Any] = {"split": content_hash(parts), "labels": content_hash({"": labels})}
+    hashes: dict[str, Any] = {"split": content_hash(parts)}
+    if labels is not None:
+        hashes["labels"] = content_hash({"": labels})
     for name, values in inputs.items():
         if isinstance(values, EncodedPictures):
             hashes[name] = values.described
             continue
+        if isinstance(values, Grouped):
+            hashes[f"{name} of items"] = content_hash({"": values.counts})
+            values = values.flat
         source, rows = values.origin or (values, np.arange(len(values)))
         hashes[name] = [source.scan.sha256, content_hash({"": rows})]
     if not isinstance(inputs.get("image"), Rows) and pictures is not None:

@@ -1,39 +1,30 @@
-"""Pictures with texts and labels in a table: CSV, JSON lines, or the triplets of .mat files.
+"""Pictures with texts and labels in a table: CSV, JSON lines, Parquet.
 
-A table says of each item what it shows (the path of a picture), its text, its labels, its id and
+A table says of each item what it shows (the path of a picture), its texts, its labels, its id and
 the part it belongs to. What is wrong with a row is told with the number of its line.
 """
 
-import csv
-import io
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash import formats
-from jxhash.atomic_files import parse_json
-from jxhash.data.own.own_labels import as_multi_hot, multi_hot
+from jxhash.data.ids import require_apart
+from jxhash.data.own.common_names import OF_WORDS, field_of, plain, rank_of
+from jxhash.data.own.label_cells import label_lists
+from jxhash.data.own.own_labels import LabelRules, multi_hot
 from jxhash.data.own.splits import PARTS
-from jxhash.data.text_files import numbered, read_text
+from jxhash.data.own.table_rows import Row, read_rows
 from jxhash.errors import UserError
+from jxhash.formats.file_names import comparable, inside
+from jxhash.formats.stored import Texts
 
-SUFFIXES = (".csv", ".jsonl")
-
-# The column names of a table, our own first, then those of Hugging Face's picture folders and of
-# other exporters.
-_COLUMNS = {
-    "picture": ("picture", "image", "file_name", "filename", "file", "path"),
-    "text": ("text", "caption", "sentence", "description", "tags"),
-    "labels": ("labels", "label", "category", "categories"),
-    "id": ("id", "image_id"),
-    "split": ("split",),
+_PART_NAMES = {
+    **{"training": "train", "test": "query", "testing": "query", "queries": "query"},
+    **{"val": "validation", "valid": "validation", "dev": "validation", "retrieval": "database"},
 }
-_PART_NAMES = {"training": "train", "test": "query", "val": "validation", "retrieval": "database"}
-_SEPARATOR = ";"
-_LARGEST_CELL = 2**24
 
 
 class Problem(NamedTuple):
@@ -67,149 +58,229 @@ def problem(
 
 
 class Table(NamedTuple):
-    """Items, row by row; a column that a table lacks is None."""
+    """Items, in the order of their first rows; a column that a table lacks is None."""
 
     file: pathlib.Path
-    where: list[str]  # file and line of each row, for messages
+    where: list[str]  # file and line of each item, for messages
     ids: list[str]  # each once; the paths of the pictures where there is no column of ids
     pictures: list[pathlib.Path] | None  # one that a problem names may not exist
     picture_ids: list[str] | None  # paths within the folder of pictures
-    texts: list[str] | None
+    texts: Texts | None  # one of each item, or several
     labels: np.ndarray | None  # multi-hot uint8 [n, C]
     problems: list[Problem]
     label_names: list[str] | None = None
-    parts: Mapping[str, np.ndarray] = {}  # part -> its row numbers, where the table says them
+    parts: Mapping[str, np.ndarray] = {}  # part -> its items, where the table says them
 
 
-def read_table(file: pathlib.Path, pictures: pathlib.Path | None = None) -> Table:
-    """Reads a CSV file with a header row, or a file with one JSON object a line, in UTF-8.
+def read_table(
+    file: pathlib.Path,
+    pictures: pathlib.Path | None = None,
+    rules: LabelRules | None = None,
+    array_ids: Collection[str] = (),
+) -> Table:
+    """Reads a table, see `table_rows` for its formats.
 
-    Columns: `picture` (a path within the folder of pictures), `text`, `labels` (separated by ";",
-    or a JSON list), `id`, and `split` ("train", "validation", "query" or "database"). All may be
-    missing but picture or id; other columns are ignored.
+    Columns: `picture` (a path within the folder of pictures), `text` (or a list of texts), `labels`
+    (see `label_lists`), `id`, and `split` ("train", "validation", "query" or "database"). All may
+    be missing but picture or id; names are compared as `common_names` says, other columns are
+    ignored. Rows of one id, or of one picture where there are no ids, are one item with several
+    texts and the labels of all. So are rows of one picture whose ids only number the rows: they
+    have the same labels, and no array has such ids.
 
-    The folder of pictures is by default that of the table.
+    Args:
+      file: the table.
+      pictures: the folder of pictures, by default that of the table.
+      rules: what a description says of labels.
+      array_ids: the ids of arrays that come with the table.
 
     Raises:
       UserError: the file cannot be read, or a row is not as described; the line is named.
     """
-    rows = list(_csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file))
+    rules = rules or LabelRules()
+    rows = list(read_rows(file))
     if not rows:
         raise UserError(f"{file} has no rows")
     where = [place for place, _ in rows]
     columns = _columns(file, [row for _, row in rows])
-    names_in = columns.pop("labels", None)
-    cells = {
-        field: [_cell(place, row, column, field) for place, row in rows]
-        for field, column in columns.items()
-    }
-    ids = _unique(where, cells.get("id") or cells["picture"])
-    problems: list[Problem] = []
-    found = within = labels = names = None
-    if "picture" in cells:
-        folder = pictures or file.parent
-        found = [
-            _inside(place, folder, name)
-            for place, name in zip(where, cells["picture"], strict=True)
-        ]
-        within = _within(folder, found)
-        problems += _missing_pictures(where, found)
-    if names_in is not None:
-        own = [_label_names(row.get(names_in)) for _, row in rows]
-        labels, names = multi_hot(str(file), own)
-        unlabelled = [row for row, some in enumerate(own) if not some]
-        problems += problem(MISSING_LABELS, unlabelled, lambda row: f"{where[row]}: no labels")
-    parts = _parts(where, cells["split"]) if "split" in cells else {}
-    texts = cells.get("text")
-    return Table(file, where, ids, found, within, texts, labels, problems, names, parts)
-
-
-def _within(folder: pathlib.Path, found: Sequence[pathlib.Path]) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in found]
-
-
-def _csv_rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    csv.field_size_limit(_LARGEST_CELL)
-    reader = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
-    try:
-        for row in reader:
-            where = f"{file}, line {reader.line_num}"
-            if None in row or None in row.values():
-                columns = len(reader.fieldnames or ())
-                found = columns - list(row.values()).count(None) + len(row.get(None, ()))
-                raise UserError(
-                    f"{where}: the header has {columns} columns, this row has {found}; quote "
-                    "cells that contain commas"
-                )
-            yield where, row
-    except csv.Error as error:
-        raise UserError(f"{file}, line {reader.reader.line_num}: {error}") from error
-
-
-def _json_rows(file: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    # Not splitlines: a JSON text may hold other line separators.
-    for where, text in numbered(file, read_text(file).split("\n")):
-        try:
-            row = parse_json(text)
-        except ValueError as error:
-            raise UserError(f"{where}: not a JSON object ({error})") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: not a JSON object")
-        yield where, row
+    names = {field: _names(rows, columns, field) for field in ("id", "picture", "split")}
+    folder = pictures or file.parent
+    found = None if names["picture"] is None else _found(where, folder, names["picture"])
+    paths = None if found is None else [path.relative_to(folder).as_posix() for path in found]
+    own = None
+    if "labels" in columns:
+        cells = [row.get(columns["labels"]) for _, row in rows]
+        own = label_lists(str(file), cells, rules.separator)
+    ids, items = _items(names["id"], paths, own, names["split"], array_ids)
+    _require_alike(where, ids, items, paths, "pictures")
+    _require_alike(where, ids, items, names["split"], "splits")
+    if "text" not in columns:
+        _require_single(where, ids, items)
+    first = [of_item[0] for of_item in items]
+    shown = [where[row] for row in first]
+    pictures_of_items = None if found is None else [found[row] for row in first]
+    problems = [] if found is None else missing_pictures(shown, [found[row] for row in first])
+    labels = label_names = None
+    if own is not None:
+        united = [[name for row in of_item for name in own[row]] for of_item in items]
+        labels, label_names = multi_hot(str(file), united, rules.most_classes)
+        unlabelled = np.flatnonzero(~labels.any(axis=1))
+        problems += problem(MISSING_LABELS, unlabelled, lambda row: f"{shown[row]}: no labels")
+    parts = {}
+    if names["split"] is not None:
+        parts = _parts(shown, [names["split"][row] for row in first])
+    if paths is not None and "query" in parts:
+        _require_pictures_apart(file, [paths[row] for row in first], parts)
+    return Table(
+        file=file,
+        where=shown,
+        ids=ids,
+        pictures=pictures_of_items,
+        picture_ids=None if paths is None else [paths[row] for row in first],
+        texts=_texts_of_items(rows, columns["text"], items) if "text" in columns else None,
+        labels=labels,
+        problems=problems,
+        label_names=label_names,
+        parts=parts,
+    )
 
 
 def _columns(file: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Field -> the column that holds it."""
-    known = {name: None for row in rows for name in row}
-    first = {f: next((n for n in names if n in known), None) for f, names in _COLUMNS.items()}
-    columns = {field: name for field, name in first.items() if name is not None}
-    if not columns.keys() & {"picture", "id"}:
+    known = list(dict.fromkeys(name for row in rows for name in row))
+    holding: dict[str, list[str]] = {}
+    for name in sorted((name for name in known if field_of(name)), key=rank_of):
+        holding.setdefault(str(field_of(name)), []).append(name)
+    for one, other in (names[:2] for names in holding.values() if len(names) > 1):
+        if plain(one) == plain(other):
+            raise UserError(f"{file} has two columns {one!r} and {other!r}; rename one")
+    if not holding.keys() & {"picture", "id"}:
         raise UserError(
             f"{file} has no column 'picture' or 'id'; it has {', '.join(map(repr, known))}"
         )
+    columns = {field: names[0] for field, names in holding.items()}
+    for other in holding.get("id", [])[1:]:
+        # The first ids number rows, the others what they show, as in annotations of captions.
+        if _is_unique(rows, columns["id"]) and not _is_unique(rows, other):
+            columns["id"] = other
     return columns
 
 
-def _label_names(value: Any) -> list[str]:
-    value = "" if value is None else value  # 0 and False are labels
-    entries = value if isinstance(value, list) else str(value).split(_SEPARATOR)
-    return [str(entry).strip() for entry in entries if str(entry).strip()]
+def _is_unique(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
+    values = [str(row.get(column)) for row in rows]
+    return len(set(values)) == len(values)
 
 
-def _cell(where: str, row: Mapping[str, Any], column: str, field: str) -> str:
+def _names(rows: Sequence[Row], columns: Mapping[str, str], field: str) -> list[str] | None:
+    """The names in a column; None where the table has no such column."""
+    if field not in columns:
+        return None
+    return [_name(place, row, columns[field], field) for place, row in rows]
+
+
+def _name(where: str, row: Mapping[str, Any], column: str, field: str) -> str:
     value = row.get(column)
-    if isinstance(value, list) and field == "text":
-        value = " ".join(map(str, value))
     if isinstance(value, (int, float)) and field == "id":
         value = str(value)
-    if not isinstance(value, str) or not (value.strip() or field == "text"):
+    if not isinstance(value, str) or not value.strip():
         raise UserError(f"{where}: no text under {column!r}")
     return value.strip()
 
 
-def _unique(where: Sequence[str], ids: list[str]) -> list[str]:
-    seen: dict[str, str] = {}
-    for place, name in zip(where, ids, strict=True):
-        if seen.setdefault(name, place) != place:
-            raise UserError(f"{place}: {name!r} is already in {seen[name]}; ids must be unique")
-    return ids
+def _texts_of_items(
+    rows: Sequence[Row], column: str, items: Sequence[Sequence[int]]
+) -> list[list[str]]:
+    texts = [_texts(place, row, column) for place, row in rows]
+    return [[text for row in of_item for text in texts[row]] for of_item in items]
 
 
-def _inside(where: str, folder: pathlib.Path, name: str) -> pathlib.Path:
-    # Links that lie in the folder are the user's own.
-    within = os.path.normpath(name)
-    if os.path.isabs(within) or within.split(os.sep)[0] == os.pardir:
-        raise UserError(f"{where}: {name!r} lies outside of {folder}; give paths within it")
-    return folder / within
+def _texts(where: str, row: Mapping[str, Any], column: str) -> list[str]:
+    value = row.get(column)
+    entries = value if isinstance(value, list) else [value]
+    texts = [entry.strip() for entry in entries if isinstance(entry, str)]
+    if len(texts) < len(entries):
+        raise UserError(f"{where}: no text under {column!r}")
+    return [" ".join(texts)] if plain(column) in OF_WORDS or not texts else texts
 
 
-def _missing_pictures(where: Sequence[str], found: Sequence[pathlib.Path]) -> list[Problem]:
-    missing = [row for row, path in enumerate(found) if not _has_content(path)]
+def _found(where: Sequence[str], folder: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]:
+    """The pictures of some names, which lie in the folder, there or not."""
+    found = []
+    for place, name in zip(where, names, strict=True):
+        path = inside(folder, name)
+        if path is None:
+            raise UserError(f"{place}: {name!r} lies outside of {folder}; give paths within it")
+        found.append(path)
+    return found
+
+
+def _items(
+    ids: Sequence[str] | None,
+    paths: Sequence[str] | None,
+    labels: Sequence[Collection[str]] | None,
+    splits: Sequence[str] | None,
+    array_ids: Collection[str],
+) -> tuple[list[str], list[list[int]]]:
+    """The ids of the items, and the rows of each, see `read_table`."""
+    names = ids or paths or ()
+    if ids is not None and paths is not None and _only_number_rows(ids, paths, array_ids):
+        sets = [frozenset(own) for own in labels or ()]
+        names = paths if _agree(paths, sets) and _agree(paths, splits or ()) else ids
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+    return list(rows), list(rows.values())
+
+
+def _only_number_rows(ids: Sequence[str], paths: Sequence[str], array_ids: Collection[str]) -> bool:
+    """Whether ids tell rows apart that show the same pictures, and are the ids of no array."""
+    repeats = len(set(paths)) < len(paths) and len(set(ids)) == len(ids)
+    return repeats and not {comparable(name) for name in array_ids} & set(map(comparable, ids))
+
+
+def _agree(names: Sequence[str], values: Sequence[Any]) -> bool:
+    """Whether all rows of a name have one value; true where there are no values."""
+    first: dict[str, Any] = {}
+    pairs = zip(names, values, strict=False)
+    return all(first.setdefault(name, value) == value for name, value in pairs)
+
+
+def _require_alike(
+    where: Sequence[str],
+    ids: Sequence[str],
+    items: Iterable[Sequence[int]],
+    values: Sequence[str] | None,
+    what: str,
+) -> None:
+    """Raises a UserError where the rows of an item differ in a value."""
+    for name, rows in zip(ids, items, strict=True):
+        for row in rows if values is not None else ():
+            if values is not None and values[row] != values[rows[0]]:
+                raise UserError(
+                    f"{where[row]}: {name!r} is already in {where[rows[0]]}, and the two have "
+                    f"different {what}; ids must be unique to an item"
+                )
+
+
+def _require_single(
+    where: Sequence[str], ids: Sequence[str], items: Iterable[Sequence[int]]
+) -> None:
+    for name, (row, *others) in zip(ids, items, strict=True):
+        if others:
+            raise UserError(
+                f"{where[others[0]]}: {name!r} is already in {where[row]}; ids must be unique "
+                "where rows have no texts"
+            )
+
+
+def missing_pictures(where: Sequence[str], found: Sequence[pathlib.Path]) -> list[Problem]:
+    """The problem of the pictures that are not there, or are empty."""
+    missing = [row for row, path in enumerate(found) if not has_content(path)]
     says = "{}: there is no picture {}, or it is empty"
     return problem(MISSING_PICTURES, missing, lambda row: says.format(where[row], found[row]))
 
 
-def _has_content(path: pathlib.Path) -> bool:
+def has_content(path: pathlib.Path) -> bool:
+    """Whether there is a file that is not empty."""
     return os.path.isfile(path) and path.stat().st_size > 0
 
 
@@ -223,79 +294,9 @@ def _parts(where: Sequence[str], said: Sequence[str]) -> dict[str, np.ndarray]:
     return {part: np.array(numbers) for part, numbers in rows.items()}
 
 
-_TRIPLET = {
-    "index": ("index", "FAll"),
-    "caption": ("caption", "tags", "YAll"),
-    "label": ("category", "label", "labels", "LAll"),
-}
-
-
-def is_triplet(folder: pathlib.Path) -> bool:
-    """Whether a folder holds index.mat, caption.mat (or caption.txt) and label.mat."""
-    return all((folder / f"{name}.mat").is_file() for name in ("index", "label")) and any(
-        (folder / f"caption.{suffix}").is_file() for suffix in ("mat", "txt")
-    )
-
-
-def read_triplet(folder: pathlib.Path, pictures: pathlib.Path | None = None) -> Table:
-    """Reads index.mat, caption.mat or caption.txt, and label.mat, as the repositories write them.
-
-    index.mat has the paths of the pictures, often absolute ones of another machine: a picture is
-    looked for under the folder by its path, then by its file name. Where not one is there, the
-    table has no pictures. A row of caption.mat may hold several sentences, which become one text.
-    The folder of pictures is by default that of the three files.
-
-    Raises:
-      UserError: a file is not of this kind, or they differ in their number of rows.
-    """
-    index = folder / "index.mat"
-    paths = _triplet_entry(folder, "index")
-    texts: formats.Stored | list[str]
-    if (folder / "caption.mat").is_file():
-        texts = _triplet_entry(folder, "caption")
-    else:
-        texts = read_text(folder / "caption.txt").splitlines()
-    labels = _triplet_entry(folder, "label")
-    if not isinstance(paths, list) or not isinstance(texts, list) or isinstance(labels, list):
-        raise UserError(f"{folder}: index and caption hold texts, label.mat a matrix; they do not")
-    if len(texts) != len(paths) or len(paths) not in labels.shape[:1] + labels.shape[-1:]:
-        raise UserError(
-            f"{folder}: {len(paths)} rows in index.mat, {len(texts)} in the captions, "
-            f"{' x '.join(map(str, labels.shape))} in label.mat; they do not belong together"
-        )
-    matrix = labels.along(0 if labels.shape[0] == len(paths) else len(labels.shape) - 1)
-    where = [f"{index}, row {row + 1}" for row in range(len(paths))]
-    pictures = pictures or folder
-    found = [_beneath(pictures, path) for path in paths]
-    problems = _missing_pictures(where, found)
-    none = bool(problems) and len(problems[0].rows) == len(paths)
-    return Table(
-        file=index,
-        where=where,
-        ids=_unique(where, paths),
-        pictures=None if none else found,
-        picture_ids=_within(pictures, found),
-        texts=texts,
-        labels=as_multi_hot(f"{folder / 'label.mat'}", np.asarray(matrix)),
-        problems=[] if none else problems,
-    )
-
-
-def _triplet_entry(folder: pathlib.Path, kind: str) -> formats.Stored | list[str]:
-    file = folder / f"{kind}.mat"
-    entries = formats.open_file(file)
-    known = [name for name in _TRIPLET[kind] if name in entries]
-    if not known:
-        raise UserError(
-            f"{file} holds none of {', '.join(_TRIPLET[kind])}; it has {formats.listed(entries)}"
-        )
-    return entries[known[0]].open()
-
-
-def _beneath(folder: pathlib.Path, path: str) -> pathlib.Path:
-    parts = pathlib.PurePosixPath(path.replace("\\", "/"))
-    relative = parts.relative_to(parts.anchor)
-    whole = folder / relative
-    if ".." not in relative.parts and _has_content(whole):
-        return whole
-    return folder / parts.name
+def _require_pictures_apart(
+    file: pathlib.Path, paths: Sequence[str], parts: Mapping[str, np.ndarray]
+) -> None:
+    of_part = {part: np.array(paths)[rows] for part, rows in parts.items()}
+    for part in of_part.keys() - {"query"}:
+        require_apart(str(file), of_part["query"], of_part[part], part)

@@ -17,6 +17,7 @@ import numpy as np
 from jxhash import formats
 from jxhash.atomic_files import parse_json, read_json, replacing, write_atomically
 from jxhash.data.ids import Matched, match, require_once
+from jxhash.data.text_files import read_lines
 from jxhash.errors import UserError
 
 SUFFIXES = (".npz", ".npy")
@@ -82,7 +83,9 @@ def _read_npz(path: pathlib.Path, entries: Mapping[str, formats.Entry]) -> _Read
 def _read_npy(path: pathlib.Path, entries: Mapping[str, formats.Entry]) -> _Read:
     entries[formats.ONLY].open()
     features = np.load(path, allow_pickle=False, mmap_mode="r")
-    ids = path.with_suffix(_IDS).read_text(encoding="utf-8").split("\n")[:-1]
+    if features.dtype.kind == "V":  # bfloat16
+        features = formats.whole(entries[formats.ONLY])
+    ids = read_lines(path.with_suffix(_IDS))
     card = path.with_suffix(_CARD)
     return np.array(ids, str), features, read_json(card) if card.exists() else {}
 
@@ -102,7 +105,7 @@ def _require_finite(path: pathlib.Path, features: np.ndarray, rows: int) -> None
 
 
 def matched(path: pathlib.Path, names: Sequence[str], ids: Sequence[str]) -> Matched:
-    """The rows of a feature file with these ids in the order of the pictures' names.
+    """The rows of a feature file with these ids in the order of the pictures' names, see `match`.
 
     Raises:
       UserError: a picture has no row.

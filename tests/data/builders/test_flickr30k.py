@@ -52,7 +52,7 @@ def test_flickr30k_pictures_may_be_a_tar_file(tmp_path):
         (CAPTIONS.replace("77.jpg#1", "77.jpg#0"), "picture 77.jpg does not have 2 cap.*-skipping"),
         (CAPTIONS.replace("#0\tTwo", " Two"), r"token, line 3: expected picture.jpg#place"),
         (CAPTIONS.replace("5.jpg", "6.jpg", 1), "describes 3 pictures, not 2"),
-        (CAPTIONS.encode("utf-16"), "token, line 1: not in UTF-8"),
+        (CAPTIONS.replace("A dog", "A d\xf6g").encode("latin-1"), "token, line 1: not in UTF-8"),
     ],
 )
 def test_wrong_flickr30k_is_named(tmp_path, captions, message):

@@ -591,7 +591,14 @@ def test_arrays_that_do_not_fit(contents, says, tmp_path):
     [
         ("picture,text,labels\np.png,a,b,c\n", "line 2: the header has 3 columns, this row has 4"),
         ("text,labels\na,b\n", "no column 'picture' or 'id'"),
-        ("id,text,labels\n1,a,b\n1,a,b\n", r"line 3: '1' is already in .* line 2; ids must"),
+        ("id,labels\n1,b\n1,b\n", r"line 3: '1' is already in .* line 2; ids must"),
+        ("id,text,img\n1,a,b\n1,a,c\n", "line 3: '1' is already in .* different pictures"),
+        ("id,text,split\n1,a,train\n1,b,test\n", "line 3: '1' is already in .* different splits"),
+        (
+            "id,file,text,split\n1,p,a,train\n2,p,b,test\n",
+            "1 queries are also in the train list, the first is 'p'",
+        ),
+        ("id,text,Label,label\n1,a,b,c\n", "two columns 'Label' and 'label'"),
         ("id,text,labels\n,a,b\n", "line 2: no text under 'id'"),
         ("id,text,labels,split\n1,a,b,held\n", "line 2: the split is one of"),
         ("picture,text,labels\n../p.png,a,b\n", "line 2: .* lies outside of"),

@@ -1,0 +1,509 @@
+"""Files as people have them: each kind of spelling is read like our own, or refused in a line."""
+
+import csv
+import io
+import json
+import os
+import struct
+import unicodedata
+import zipfile
+
+import h5py
+import ml_dtypes
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+from safetensors.numpy import save_file
+
+from jxhash import data, formats
+from jxhash.data import extract, protocols
+from jxhash.data.own import tables
+from jxhash.data.own.collect import collect
+from jxhash.data.own.common_names import _ARRAYS, _MEANINGS, PARTS
+from jxhash.data.own.description import describe
+from jxhash.data.own.label_cells import label_lists
+from jxhash.errors import UserError
+
+ROWS = 40
+RANDOM = np.random.default_rng(0)
+FEATURES = RANDOM.normal(size=(ROWS, 4)).astype(np.float32)
+TAGS = RANDOM.random((ROWS, 5))
+LABELS = (RANDOM.random((ROWS, 3)) < 0.5).astype(np.uint8)
+NAMES = [f"img/p{row}.png" for row in range(ROWS)]
+SETS = [["sea", "sky"], ["sky"], ["dog"], ["dog", "sea"]]
+
+
+def load(path):
+    return data.load(str(path))
+
+
+def card(path):
+    return load(path).card
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in NAMES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    np.savez(tmp_path / "features.npz", ids=np.array(NAMES), features=FEATURES)
+    return tmp_path
+
+
+def table(names=NAMES, head="picture,text,labels", separator=","):
+    rows = [separator.join((name, "a red gull", "sea")) for name in names]
+    return "\n".join([head, *rows, ""])
+
+
+# Names of files.
+
+
+def absolute(folder, name):
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda folder, name: name.replace("/", "\\"),
+        lambda folder, name: ".\\" + name.replace("/", "\\"),
+        lambda folder, name: "./" + name,
+        absolute,
+        lambda folder, name: f"img/../{name}",
+    ],
+)
+def test_every_spelling_of_a_path_is_found(spelled, folder, monkeypatch):
+    (folder / "t.csv").write_text(table())
+    expected = card(folder)
+    (folder / "t.csv").write_text(table([spelled(folder, name) for name in NAMES]))
+    assert card(folder) == expected
+    ids = [spelled(folder, name) for name in NAMES]
+    np.savez(folder / "features.npz", ids=np.array(ids), features=FEATURES)
+    (folder / "t.csv").write_text(table())
+    assert card(folder)["sizes"] == expected["sizes"]
+    (folder / "list.txt").write_text("\ufeff" + "\r\n".join(ids))
+    assert len(extract.list_pictures(folder / "list.txt").files) == ROWS
+    # A relative folder too.
+    monkeypatch.chdir(folder.parent)
+    assert card(folder.name)["sizes"] == expected["sizes"]
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_both_forms_of_unicode_are_one_name(stored, written, tmp_path):
+    names = [f"caf\u00e9 \ud55c/p\u00fc{row}.png" for row in range(ROWS)]
+    for name in names:
+        path = tmp_path / unicodedata.normalize(stored, name)
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    names = [unicodedata.normalize(written, name) for name in names]
+    (tmp_path / "t.csv").write_text(table(names), encoding="utf-8")
+    on_disk = list(extract.list_pictures(tmp_path).files)
+    np.savez(tmp_path / "features.npz", ids=np.array(on_disk), features=np.ones((ROWS, 4), "f4"))
+    assert card(tmp_path)["skipped"] == {}
+    (tmp_path / "list.txt").write_text("\n".join(names), encoding="utf-8")
+    assert len(extract.list_pictures(tmp_path / "list.txt").files) == ROWS
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "..\\x.png", "C:\\pictures\\x.png", "\\x.png"])
+def test_paths_that_lead_out_are_refused(name, folder):
+    (folder / "t.csv").write_text(table([*NAMES[:-1], name]))
+    with pytest.raises(UserError, match=r"t\.csv, line 41: .* lies outside of"):
+        load(folder)
+
+
+def test_hidden_files_are_no_data(folder):
+    (folder / "t.csv").write_text(table())
+    expected = card(folder)
+    for name in ("._t.csv", "._features.npz", ".ipynb_checkpoints/t.csv", "img/._p0.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    (folder / "__MACOSX" / "img").mkdir(parents=True)
+    (folder / "__MACOSX" / "img" / "p0.png").write_bytes(b"\0\5\x16\7")
+    assert card(folder) == expected
+    listed = extract.list_pictures(folder)
+    assert list(listed.files) == sorted(NAMES)
+    assert {path.name for path in listed.others} == {"t.csv", "features.npz"}
+    lists = folder / "lists"
+    lists.mkdir()
+    (lists / "query.txt").write_bytes(b"\xef\xbb\xbf1\r\n3\r\n")
+    (lists / "._query.txt").write_bytes(b"\0\5\x16\7")
+    assert protocols.read(lists, 6).query.tolist() == [1, 3]
+
+
+def test_hidden_members_of_an_archive_are_no_arrays(tmp_path):
+    np.savez(tmp_path / "a.npz", images=FEATURES, tags=TAGS, labels=LABELS)
+    expected = card(tmp_path / "a.npz")["sha256"]
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("__MACOSX/._images.npy", b"\0\5\x16\7")
+    assert card(tmp_path / "a.npz")["sha256"] == expected
+
+
+# Tables.
+
+
+@pytest.mark.parametrize(
+    ("head", "separator"),
+    [
+        ("Image,Caption,Labels", ","),
+        (" picture , text , labels ", " , "),
+        ("picture;text;labels", ";"),
+        ("File Name\tTitle\tCategory", "\t"),
+        ("image_path|sentence|class", "|"),
+        ("FILENAME,comment,label-name", ","),
+        ("sep=;\npicture;text;labels", ";"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_every_head_and_separator_is_known(head, separator, encoding, folder):
+    (folder / "t.csv").write_text(table(), encoding="utf-8")
+    expected = card(folder)
+    (folder / "t.csv").write_text(table(head=head, separator=separator), encoding=encoding)
+    assert card(folder) == expected
+
+
+def test_separators_within_quotes_are_text(folder):
+    rows = [[name, 'one; two, "three"', "sea;sky"] for name in NAMES]
+    for delimiter in ",;\t|":
+        with open(folder / "t.csv", "w", newline="") as file:
+            writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+            writer.writerows([["Picture", "Text", "Labels"], *rows])
+        found = tables.read_table(folder / "t.csv")
+        assert found.texts[3] == ['one; two, "three"']
+        assert found.label_names == ["sea", "sky"]
+
+
+def write_parquet(path, rows):
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+def test_parquet_is_a_table(folder):
+    rows = [
+        {"Image": name, "captions": ["a gull", "the sea"], "labels": SETS[row % 4], "width": 2.5}
+        for row, name in enumerate(NAMES)
+    ]
+    write_parquet(folder / "t.parquet", rows)
+    found = tables.read_table(folder / "t.parquet")
+    assert found.texts == [["a gull", "the sea"]] * ROWS
+    assert found.label_names == ["dog", "sea", "sky"]
+    assert found.labels[0].tolist() == [0, 1, 1]
+    assert card(folder)["labels"] == ["dog", "sea", "sky"]
+    write_parquet(folder / "t.parquet", [{"image": {"bytes": b"x", "path": "p"}, "text": "a"}])
+    with pytest.raises(UserError, match=r"column 'image' holds struct.*save pictures as files"):
+        tables.read_table(folder / "t.parquet")
+
+
+def test_captions_of_flickr8k_are_a_table(tmp_path):
+    lines = [f"{row // 5}.jpg#{row % 5}\ta dog, number {row} ." for row in range(20)]
+    (tmp_path / "Flickr8k.token.txt").write_text("\n".join(lines))
+    found = tables.read_table(tmp_path / "Flickr8k.token.txt")
+    assert found.ids == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+    assert found.texts[1] == [f"a dog, number {row} ." for row in range(5, 10)]
+    (tmp_path / "plain.tsv").write_text("a.jpg\tone\na.jpg\ttwo\nb.jpg\tthree\n")
+    assert tables.read_table(tmp_path / "plain.tsv").texts == [["one", "two"], ["three"]]
+    (tmp_path / "plain.tsv").write_text("a.jpg\tone\nnothing\n")
+    with pytest.raises(UserError, match=r"plain\.tsv, line 2: expected the name of a picture"):
+        tables.read_table(tmp_path / "plain.tsv")
+
+
+# Labels.
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["sea|sky", "sky"], [["sea", "sky"], ["sky"]]),
+        (["sea, sky", "sky", "sea"], [["sea", "sky"], ["sky"], ["sea"]]),
+        (["['sea', \"it's\"]", "[]", "('a', 'b')", "{'a'}"],
+         [["sea", "it's"], [], ["a", "b"], ["a"]]),
+        (["['sea' 'sky']", "[1 2]"], [["sea", "sky"], ["1", "2"]]),
+        (['["sea", "s, k"]', "[1, null]"], [["sea", "s, k"], ["1"]]),
+        ([["sea", 3], None, float("nan"), 0, ""], [["sea", "3"], [], [], ["0"], []]),
+        (["polar bear", "brown bear", "black bear"],
+         [["polar bear"], ["brown bear"], ["black bear"]]),
+        (["New York, NY", "a", "b"], [["New York, NY"], ["a"], ["b"]]),
+        (["sea;sky, blue"], [["sea", "sky, blue"]]),
+    ],
+)  # fmt: skip
+def test_labels_of_cells(cells, expected):
+    assert label_lists("t", cells) == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator"),
+    [
+        (["sea sky", "sky", "dog", "dog sea"], '" "'),
+        (["tench, Tinca tinca", "goldfish, Carassius"], '","'),
+        (["sea,sky", "dog", "cat", "sea", "cow"], '","'),
+        (["sea/sky", "sky", "sea"], '"/"'),
+    ],
+)
+def test_labels_that_may_be_several_are_refused(cells, separator):
+    with pytest.raises(UserError, match=rf'"label_separator": {separator}, or ";" for one'):
+        label_lists("t", cells)
+
+
+def test_a_description_names_the_separator_and_the_number_of_classes(folder):
+    names = [" ".join(SETS[row % 4]) for row in range(ROWS)]
+    rows = "".join(f"{name},a,{labels}\n" for name, labels in zip(NAMES, names, strict=True))
+    (folder / "t.csv").write_text("picture,text,labels\n" + rows)
+    for values, says in (
+        ({}, "label_separator"),
+        ({"label_separator": ""}, "'label_separator' is a text"),
+        ({"label_separator": " ", "most_classes": 2}, '3 different classes.*"most_classes": 3'),
+        ({"most_classes": 0}, "'most_classes' is a whole number"),
+    ):
+        (folder / "dataset.json").write_text(json.dumps({"data": ".", **values}))
+        with pytest.raises(UserError, match=says):
+            load(folder)
+    (folder / "dataset.json").write_bytes(
+        b"\xef\xbb\xbf" + json.dumps({"data": ".", "label_separator": " "}).encode()
+    )
+    assert card(folder)["labels"] == ["dog", "sea", "sky"]
+
+
+@pytest.mark.parametrize("kind", ["npz", "mat", "h5", "csv", "jsonl", "triplet"])
+def test_a_class_id_below_0_is_no_label(kind, tmp_path):
+    ids = np.arange(ROWS) % 4 - 1
+    arrays = {"images": FEATURES, "tags": TAGS, "labels": ids}
+    path = tmp_path / f"a.{kind}"
+    if kind == "npz":
+        np.savez(path, **arrays)
+    elif kind == "mat":
+        scipy.io.savemat(path, arrays)
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file.update({**arrays, "labels": ids.astype(float)})
+    elif kind == "triplet":
+        path = tmp_path
+        np.save(path / "image.npy", FEATURES)
+        scipy.io.savemat(path / "index.mat", {"index": NAMES})
+        scipy.io.savemat(path / "caption.mat", {"caption": ["red gull"] * ROWS})
+        scipy.io.savemat(path / "label.mat", {"label": ids[:, None]})
+    else:
+        np.savez(tmp_path / "features.npz", ids=np.arange(ROWS).astype(str), features=FEATURES)
+        rows = [{"id": row, "text": "gull", "label": int(one)} for row, one in enumerate(ids)]
+        lines = [json.dumps(row) for row in rows]
+        if kind == "csv":
+            lines = ["id,text,label", *(",".join(map(str, row.values())) for row in rows)]
+        path.write_text("\n".join(lines))
+        (tmp_path / "dataset.json").write_text('{"data": ".", "skip": ["missing labels"]}')
+        found = card(tmp_path)
+        assert (found["labels"], found["skipped"]) == (["0", "1", "2"], {"missing labels": 10})
+        return
+    assert (card(path)["labels"], card(path)["rows without labels"]) == (3, 10)
+
+
+def test_labels_that_are_row_numbers_are_told(tmp_path):
+    for labels, expected in ((np.arange(ROWS), True), (np.arange(ROWS) // 2, False)):
+        np.savez(tmp_path / "a.npz", images=FEATURES, tags=TAGS, labels=labels)
+        assert collect(describe(tmp_path / "a.npz")).is_one_class_a_row == expected
+    np.savez(tmp_path / "a.npz", images=FEATURES, tags=TAGS)
+    collected = collect(describe(tmp_path / "a.npz"))
+    assert collected.labels is None
+    assert not collected.is_one_class_a_row
+
+
+# Several texts an item.
+
+CAPTIONS = [[f"a {one} gull", f"some {one} bird", "the sea"] for one in ("red", "blue") * 20]
+
+
+def nested_cells(texts):
+    cells = np.empty(len(texts), object)
+    for row, own in enumerate(texts):
+        cells[row] = np.array(own, object)
+    return cells
+
+
+def matlab_73(path, captions):
+    """A cell array [n, k] as MATLAB 7.3 writes it."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        cells = np.empty((3, ROWS), h5py.ref_dtype)
+        for row, own in enumerate(captions):
+            for column, one in enumerate(own):
+                text = np.frombuffer(one.encode("utf-16-le"), "<u2")[:, None]
+                cells[column, row] = file.create_dataset(f"#refs#/{row}_{column}", data=text).ref
+        file["captions"] = cells
+        file["images"], file["labels"] = FEATURES.T, LABELS.T
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+
+@pytest.mark.parametrize(
+    "kind", ["npz", "npz, k first", "mat", "mat, nested", "h5", "7.3", "csv", "jsonl", "parquet"]
+)
+def test_several_texts_of_an_item(kind, tmp_path):
+    texts, others = np.array(CAPTIONS), {"images": FEATURES, "labels": LABELS}
+    path = tmp_path / f"a.{kind.partition(',')[0].replace('7.3', 'mat')}"
+    if kind.startswith("npz"):
+        np.savez(path, captions=texts.T if "first" in kind else texts, **others)
+    elif kind.startswith("mat"):
+        cells = nested_cells(CAPTIONS) if "nested" in kind else texts.astype(object)
+        scipy.io.savemat(path, {"captions": cells, **others})
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("captions", data=texts.astype(object), dtype=h5py.string_dtype())
+            file.update(others)
+    elif kind == "7.3":
+        matlab_73(path, CAPTIONS)
+    elif kind == "csv":
+        rows = [f"{row},{text},x" for row, own in enumerate(CAPTIONS) for text in own]
+        path.write_text("\n".join(["id,text,labels", *rows]))
+    elif kind == "jsonl":
+        rows = [{"id": row, "text": own, "labels": "x"} for row, own in enumerate(CAPTIONS)]
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        write_parquet(path, [{"id": row, "text": own} for row, own in enumerate(CAPTIONS)])
+    collected = collect(describe(path))
+    assert collected.rows == ROWS
+    assert collected.captions.tolist() == [3] * ROWS
+    assert collected.texts == [text for own in CAPTIONS for text in own]
+    if kind != "parquet":
+        titles = [" ".join(own) for own in CAPTIONS]
+        assert set(load(path).tasks[0].query.titles) <= set(titles)
+
+
+def test_as_many_texts_as_each_item_has(tmp_path):
+    rows = [("a", "one", "x"), ("b", "two", "x"), ("a", "three", "y"), ("a", "one", "")]
+    lines = ["id,text,labels", *map(",".join, rows)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    collected = collect(describe(tmp_path / "t.csv"))
+    assert collected.texts == ["one", "three", "one", "two"]
+    assert collected.captions.tolist() == [3, 1]
+    assert collected.labels.tolist() == [[1, 1], [1, 0]]
+    assert collected.problems == []
+
+
+@pytest.mark.parametrize("with_features", [False, True])
+def test_ids_that_number_rows_do_not_part_a_picture(with_features, folder):
+    """Five captions a picture, each with a number of its own, are no five pictures."""
+    rows = [f"{5 * row + k},{name},caption {k}" for row, name in enumerate(NAMES) for k in range(5)]
+    (folder / "t.csv").write_text("\n".join(["id,image,caption", *rows]))
+    if not with_features:
+        os.remove(folder / "features.npz")
+    collected = collect(describe(folder))
+    assert collected.ids == NAMES
+    assert collected.captions.tolist() == [5] * ROWS
+    # Where features have these ids, they are the items.
+    ids = np.arange(5 * ROWS).astype(str)
+    np.savez(folder / "features.npz", ids=ids, features=np.ones((5 * ROWS, 4)))
+    assert collect(describe(folder)).rows == 5 * ROWS
+    rows = [f"{n},{row},caption {k}" for n, (row, k) in enumerate(np.ndindex(ROWS, 5))]
+    (folder / "t.csv").write_text("\n".join(["id,image_id,caption", *rows]))
+    assert tables.read_table(folder / "t.csv").ids == [str(row) for row in range(ROWS)]
+
+
+# Arrays.
+
+
+def test_every_name_of_an_array_means_one_thing():
+    meanings = {}
+    for field, names in _ARRAYS.items():
+        for name in names:
+            for part, marks in PARTS.items():
+                for mark in marks:
+                    for spelling in (name + mark, mark + name):
+                        meanings.setdefault(spelling, set()).add((field, part))
+    assert {one: found for one, found in meanings.items() if len(found) > 1} == {}
+    assert set(meanings) == set(_MEANINGS)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("image_embeddings", "text_embeddings"),
+        ("clip_image", "clip_text"),
+        ("img_emb", "txt_emb"),
+        ("image_embeds", "text_embeds"),
+        ("image_features", "caption_features"),
+        ("imageFeats", "textFeats"),
+    ],
+)
+def test_common_names_of_arrays(names, tmp_path):
+    np.savez(tmp_path / "a.npz", labels=LABELS, **dict(zip(names, (FEATURES, TAGS), strict=True)))
+    collected = collect(describe(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(np.asarray(collected.arrays["image"]), FEATURES)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "npz, packed", "safetensors"])
+def test_bfloat16_is_read_as_float32(kind, tmp_path):
+    rounded = FEATURES.astype(ml_dtypes.bfloat16)
+    path = tmp_path / f"image.{kind.partition(',')[0]}"
+    if kind == "npy":
+        np.save(path, rounded)
+    elif kind == "safetensors":
+        bits = rounded.view(np.uint16)
+        save_file({"image": bits, "other": FEATURES}, path)
+        content = path.read_bytes()
+        # The library's writer for numpy knows no bfloat16: the header is all that differs.
+        length = struct.unpack("<Q", content[:8])[0]
+        header = json.loads(content[8 : 8 + length])
+        header["image"]["dtype"] = "BF16"
+        text = json.dumps(header).encode().ljust(length + 8)
+        path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
+    else:
+        (np.savez if kind == "npz" else np.savez_compressed)(path, image=rounded)
+    entries = formats.open_file(path)
+    found = entries.get("image", entries.get(formats.ONLY)).open()
+    assert found.rows.dtype == np.float32
+    np.testing.assert_array_equal(found.rows[3:5], rounded[3:5].astype(np.float32))
+    np.testing.assert_array_equal(np.asarray(found.rows), rounded.astype(np.float32))
+
+
+def test_a_damaged_header_of_tensors_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    for header in (
+        {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}},
+        {"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}},
+        {"a": {"dtype": "F32", "shape": [2]}},
+        {name: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for name in "ab"},
+        ["a"],
+    ):
+        text = json.dumps(header).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(12))
+        with pytest.raises(UserError, match=r"a\.safetensors cannot be read"):
+            formats.open_file(path)
+
+
+def test_texts_saved_as_objects_are_refused_with_the_way_out(tmp_path):
+    texts = np.array(["a", "b"] * 20, object)
+    np.savez(tmp_path / "a.npz", images=FEATURES, captions=texts, labels=LABELS)
+    with pytest.raises(UserError, match=r"captions holds .*np\.array\(texts, dtype=str\)"):
+        load(tmp_path / "a.npz")
+
+
+def test_what_nobody_asks_for_is_passed_over(tmp_path):
+    contents = {"images": FEATURES, "tags": TAGS, "labels": LABELS}
+    scipy.io.savemat(tmp_path / "a.mat", {**contents, "text": {"a": 1}, "opts": {"b": 2}})
+    assert card(tmp_path / "a.mat")["labels"] == 3
+    scipy.io.savemat(tmp_path / "a.mat", {**contents, "labels": {"a": 1}})
+    with pytest.raises(UserError, match=r"labels is a struct of MATLAB.*cellstr"):
+        load(tmp_path / "a.mat")
+    np.save(tmp_path / "l.npy", LABELS)
+    (tmp_path / "d.json").write_text(json.dumps({"data": "a.mat", "labels": "l.npy"}))
+    assert card(tmp_path / "d.json")["labels"] == 3
+
+
+def test_queries_that_are_also_in_the_database_are_refused(tmp_path):
+    lists = {"query_index": [1, 2], "database_index": [2, 3, 4]}
+    np.savez(tmp_path / "a.npz", images=FEATURES, tags=TAGS, labels=LABELS, **lists)
+    says = "1 queries are also in the database list, the first is row 2"
+    with pytest.raises(UserError, match=says):
+        load(tmp_path / "a.npz")
+    np.savez(tmp_path / "lists.npz", **lists)
+    with pytest.raises(UserError, match=says):
+        protocols.read(tmp_path / "lists.npz", ROWS)
+
+
+def test_the_hash_of_a_table_is_that_of_its_content(folder):
+    (folder / "t.csv").write_text(table())
+    one = card(folder)["sha256"]
+    content = io.BytesIO(b"\xef\xbb\xbf" + table().replace("\n", "\r\n").encode())
+    (folder / "t.csv").write_bytes(content.getvalue())
+    assert card(folder)["sha256"] == one
