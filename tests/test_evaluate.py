@@ -97,6 +97,10 @@ def test_every_form_of_codes_gives_the_same(form, transposed, tmp_path):
         labels = {name: array.T for name, array in labels.items()}
     arguments = four_files(tmp_path, query, database, **labels)
     extra = ["--num_bits=20"] if "packed" in form else []
+    if "packed" in form:  # distances alone would not tell a bit that is flipped on both sides
+        sides = (query, database, *labels.values())
+        search = evaluate.code_files.search_of(*sides, num_bits=20)
+        np.testing.assert_array_equal(search.database, CODES["r_txt"])
     score(*arguments, *extra, f"--output={tmp_path}")
     found = report(tmp_path)["results"]["query to database"]["given"]
     np.testing.assert_allclose(found["map"], expected())

@@ -26,8 +26,8 @@ def match(wanted: Sequence[str], names: Sequence[str]) -> Matched:
 
     Names of files match in all their spellings, see `comparable`, unless there are two of one name.
 
-    >>> match(["c", "img/a"], ["img\\a", "b"])
-    Matched(rows=array([-1,  0]), unused=array([1]))
+    >>> match(["c", "img/a", "img\\d"], ["img\\a", "b", "img/d"])
+    Matched(rows=array([-1,  0,  2]), unused=array([1]))
     """
     row_of: dict[str, int] = {}
     for row, name in enumerate(names):
