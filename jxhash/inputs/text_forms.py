@@ -37,7 +37,7 @@ _UNKNOWN_AT_ONCE = 1024
 class Words:
     """How texts become arrays."""
 
-    form: str = "bag"  # one of `FORMS`
+    form: str = "words"  # one of `FORMS`
     min_texts: int = 2  # a word of fewer training texts is not in the vocabulary
     max_words: int = 5000  # the words of the most training texts are kept
     length: int = 12  # of sentences as tokens, in known words; longer ones are cut
