@@ -28,7 +28,7 @@ from jxhash.inputs.text_forms import Words
 from jxhash.metrics import per_query
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results" / "flickr8k_pairs.json"
-RIDGES = (0.01, 0.03, 0.1, 0.3)
+RIDGES = (0.001, 0.003, 0.01, 0.03)
 DIMENSIONS = 256
 BITS = (32, 64, 128, 256)
 RECALLS = (1, 5, 10)

@@ -391,16 +391,17 @@ def test_triplets_of_the_clip_repositories(captions, tmp_path):
         scipy.io.savemat(tmp_path / "caption.mat", {"caption": caption})
     np.save(tmp_path / "features.npy", FEATURES)
     dataset = load(tmp_path)
-    database = dataset.tasks[0].database
+    sentences, images = dataset.tasks[0].database, dataset.tasks[1].database
     order = {row.tobytes(): number for number, row in enumerate(FEATURES)}
-    rows = [order[row.tobytes()] for row in database.inputs["image"][:]]
-    suffix = " twice" if captions == "several" else ""
-    assert database.titles == [texts[row] + suffix for row in rows]
-    np.testing.assert_array_equal(database.labels, LABELS[rows])
-    assert database.pictures is None
+    rows = [order[row.tobytes()] for row in images.inputs["image"][:]]
+    each = ["", "twice"] if captions == "several" else [""]
+    assert sentences.titles == [other or texts[row] for row in rows for other in each]
+    np.testing.assert_array_equal(images.labels, LABELS[rows])
+    np.testing.assert_array_equal(sentences.labels, np.repeat(LABELS[rows], len(each), axis=0))
+    assert images.pictures is None
     write_pictures(tmp_path, [f"im{row}.jpg" for row in range(ROWS)])
-    assert load(tmp_path).tasks[0].database.pictures[2] == picture(rows[2])
-    images = load(f"{tmp_path}-pixels-8").tasks[0].database.inputs["image"]
+    assert load(tmp_path).tasks[1].database.pictures[2] == picture(rows[2])
+    images = load(f"{tmp_path}-pixels-8").tasks[1].database.inputs["image"]
     np.testing.assert_array_equal(images[2:3], [efficientnet_lite.fit(picture(rows[2]), 8)])
     (tmp_path / "im7.jpg").unlink()
     with pytest.raises(UserError, match=r"index\.mat, row 8: there is no picture .*im7\.jpg"):
@@ -553,7 +554,7 @@ def test_ids_that_do_not_match(folder):
             {"foo": FEATURES, "bar": TAGS},
             r"a\.npz holds nothing under a name.*bar \(60 x 11\), foo",
         ),
-        ({"image": FEATURES, "text": TAGS}, "no labels"),
+        ({"image": FEATURES, "text": TAGS, "labels": np.arange(ROWS)}, "a class of its own"),
         ({"image": FEATURES, "labels": LABELS}, "no texts"),
         (
             {"image": FEATURES, "text": TAGS[:7], "labels": LABELS[:3]},
