@@ -28,8 +28,9 @@ from tqdm import tqdm
 
 from jxhash import auto_settings, configuration, methods
 from jxhash.atomic_files import write_atomically
+from jxhash.data.assemble import from_parts, normalized
 from jxhash.data.builders import wikipedia_features
-from jxhash.data.dataset import Dataset, content_hash, from_parts, normalized
+from jxhash.data.dataset import Dataset, content_hash
 from jxhash.data.embedded import embedded_sets
 from jxhash.evaluation import measure, retrieval
 from jxhash.inputs import text

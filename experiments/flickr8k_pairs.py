@@ -22,7 +22,8 @@ import numpy as np
 
 from jxhash import metrics
 from jxhash.atomic_files import write_atomically
-from jxhash.data.dataset import Dataset, Task, content_hash, from_parts, normalized
+from jxhash.data.assemble import from_parts, normalized
+from jxhash.data.dataset import Dataset, Task, content_hash
 from jxhash.data.text_inputs import text_inputs
 from jxhash.inputs.text_forms import Words
 from jxhash.metrics import per_query

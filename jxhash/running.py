@@ -16,7 +16,8 @@ import jxhash
 from jxhash import auto_settings, configuration, data, methods, processes
 from jxhash.atomic_files import LOCK, locked, read_json, write_atomically, writing
 from jxhash.auto_settings import Resolved
-from jxhash.data.dataset import Dataset, normalized
+from jxhash.data.assemble import normalized
+from jxhash.data.dataset import Dataset
 from jxhash.errors import UserError
 from jxhash.evaluation import artifacts, report
 from jxhash.inputs import normalization

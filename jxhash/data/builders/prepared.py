@@ -15,7 +15,8 @@ import numpy as np
 from jxhash import formats
 from jxhash.atomic_files import read_json, write_atomically
 from jxhash.data import builders, protocols
-from jxhash.data.dataset import Dataset, Input, content_hash, from_parts
+from jxhash.data.assemble import from_parts
+from jxhash.data.dataset import Dataset, Input, content_hash
 from jxhash.data.pictures import feature_files
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares, said_of
 from jxhash.data.text_inputs import text_inputs

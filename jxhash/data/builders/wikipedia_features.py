@@ -10,8 +10,9 @@ import pathlib
 import numpy as np
 
 from jxhash import formats
+from jxhash.data.assemble import from_parts
 from jxhash.data.builders import archive
-from jxhash.data.dataset import Dataset, content_hash, from_parts
+from jxhash.data.dataset import Dataset, content_hash
 from jxhash.errors import UserError
 
 FILES = ("raw_features.mat", "trainset_txt_img_cat.list", "testset_txt_img_cat.list")

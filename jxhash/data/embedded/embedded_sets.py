@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jxhash.data.dataset import Dataset, Items, both_directions, content_hash, from_parts, json_hash
+from jxhash.data.assemble import from_parts
+from jxhash.data.dataset import Dataset, Items, both_directions, content_hash, json_hash
 from jxhash.data.pictures import regions
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares
 from jxhash.inputs import package_files, text_forms

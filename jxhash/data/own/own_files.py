@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from jxhash.data.dataset import Dataset, content_hash, from_parts, json_hash
+from jxhash.data.assemble import from_parts
+from jxhash.data.dataset import Dataset, content_hash, json_hash
 from jxhash.data.ids import require_apart, row_numbers
 from jxhash.data.own import splits, table_rows, tables
 from jxhash.data.own.collect import Collected, collect, table_of

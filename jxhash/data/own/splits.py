@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jxhash.data.dataset import MOST_VALIDATION
+from jxhash.data.assemble import MOST_VALIDATION
 from jxhash.errors import UserError
 
 PARTS = ("train", "validation", "query", "database")

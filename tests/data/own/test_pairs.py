@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jxhash import data
+from jxhash.data.assemble import normalized
 from jxhash.errors import UserError
 
 ROWS = 60
@@ -46,7 +47,15 @@ def test_several_vectors_of_an_item(tmp_path):
     assert back.query.labels.tolist() == np.repeat(rows, 4).tolist()
     grouped = dataset.training["pairs"]["text"]
     assert grouped.shape == (len(dataset.training["pairs"]["image"]), 7)
-    assert "text" in dataset.given
+    mapped = normalized(dataset, "scale")
+    assert list(mapped.card["normalization"]) == ["image", "text"]
+    found = mapped.training["pairs"]["text"]
+    assert found.counts.tolist() == grouped.counts.tolist()
+    assert abs(found.flat[:].mean()) < 1e-5
+    np.testing.assert_allclose(np.mean(np.square(found.flat[:])), 1, rtol=1e-5)
+    # The same map for what is asked and searched.
+    scale = texts[rows].std() / mapped.tasks[1].query.inputs["text"][:].std()
+    assert 0.9 < scale < 1.1
 
 
 def test_a_last_training_on_everything(tmp_path):
