@@ -269,9 +269,15 @@ def _from_counts(counts: Array) -> Histogram:
 
 def _count_over_devices(query: _Rows, database: _Rows, num_bits: int, top_level: int) -> jax.Array:
     """The counts, with the database rows sharded over this process's devices."""
+    query, database = jax.tree.map(_unplaced, (query, database))
     present = np.ones(database.codes.shape[0], bool)
     shares = jax.tree.map(lambda x: _blocks(x, jax.local_device_count()), (database, present))
     return _pmapped_count(num_bits, top_level)(query, *shares)
+
+
+def _unplaced(array: Array) -> Array:
+    """An array that a caller has placed, on the host; what is packed is small."""
+    return np.asarray(array) if isinstance(array, jax.Array) and array.committed else array
 
 
 @functools.lru_cache(maxsize=32)
