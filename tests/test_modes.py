@@ -60,6 +60,7 @@ def set_by(function, **options):
 
 CASES = {
     **{name: of_loss(name) for name in TABLE if name not in OTHER_FORMS},
+    "mmd_median": Case(set_by(losses.mmd_loss, gamma="median"), (U, V), live=(0, 1)),
     "balanced_weights": Case(losses.balanced_weights, (SIGNED,)),
     "share_label": Case(similarity.share_label, LABELS),
     "signed": Case(similarity.signed, LABELS),
@@ -158,6 +159,28 @@ def with_64_bits():
 def test_rows_sharded_over_explicit_axes(name):
     with jax.debug_nans(True):
         assert_same(run(name, on_mesh(AxisType.Explicit)), name)
+
+
+@pytest.mark.parametrize(
+    ("function", "placed", "spec"),
+    [
+        (similarity.share_label, ("data", "data"), ("data", None)),
+        (similarity.cosine, ("data", None), ("data", None)),
+        (codes.hamming_distance, (None, "data"), (None, "data")),
+        (losses.quantization_loss, ("data", "data"), ()),
+        (set_by(losses.quantization_loss, reduce_fn=None), ("data", None), ("data",)),
+        (set_by(discrete.anchor_affinities, bandwidth=1), ("data", "data"), ("data", None)),
+    ],
+)
+def test_results_are_laid_out_like_their_rows(function, placed, spec):
+    arrays = np.eye(4, dtype=np.float32), np.tri(4, dtype=np.float32)
+    on_axes = [
+        x if axis is None else jax.device_put(x, NamedSharding(mesh(AxisType.Explicit), jax.P(axis)))
+        for x, axis in zip(arrays, placed, strict=True)
+    ]
+    found = function(*on_axes)
+    assert tuple(jax.typeof(found).sharding.spec) == spec
+    np.testing.assert_array_equal(found, function(*arrays))
 
 
 @pytest.mark.parametrize("name", ["pairwise_log_likelihood", "mmd", "kmeans", "hamming_distance"])
