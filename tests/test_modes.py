@@ -174,8 +174,9 @@ def test_rows_sharded_over_explicit_axes(name):
 )
 def test_results_are_laid_out_like_their_rows(function, placed, spec):
     arrays = np.eye(4, dtype=np.float32), np.tri(4, dtype=np.float32)
+    explicit = mesh(AxisType.Explicit)
     on_axes = [
-        x if axis is None else jax.device_put(x, NamedSharding(mesh(AxisType.Explicit), jax.P(axis)))
+        x if axis is None else jax.device_put(x, NamedSharding(explicit, jax.P(axis)))
         for x, axis in zip(arrays, placed, strict=True)
     ]
     found = function(*on_axes)

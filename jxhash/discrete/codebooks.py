@@ -54,7 +54,8 @@ def _icm(
     points: jax.Array, codebooks: jax.Array, key: jax.Array | None, sweeps: int, previous: jax.Array
 ) -> jax.Array:
     num_codebooks = len(codebooks)
-    order = jnp.tile(jnp.arange(num_codebooks)[None, :], (sweeps, 1))
+    books = jnp.arange(num_codebooks, dtype=jnp.int32)
+    order = jnp.tile(books[None, :], (sweeps, 1))
     if key is not None:
         order = jax.random.permutation(key, order, axis=1, independent=True)
     norms = jnp.sum(jnp.square(codebooks), axis=2)
@@ -64,7 +65,7 @@ def _icm(
 
     def assign(row: tuple[jax.Array, jax.Array]) -> jax.Array:
         point, words = row
-        chosen = jax.vmap(codeword)(jnp.arange(num_codebooks), words)
+        chosen = jax.vmap(codeword)(books, words)
 
         def update(
             state: tuple[jax.Array, jax.Array], book: jax.Array
