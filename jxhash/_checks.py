@@ -44,14 +44,25 @@ def outputs(name: str, x: ArrayLike) -> jax.Array:
     array = _matrix(name, x)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name} holds real-valued outputs, not {array.dtype}; cast it to float32")
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    return at_least_float32(array)
 
 
 def real(name: str, x: ArrayLike) -> jax.Array:
     """Checks codes, bits or labels [n, K] of any real dtype; returns them as float32 or wider."""
     array = _matrix(name, x)
     require_real(name, array)
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    return at_least_float32(array)
+
+
+def at_least_float32(array: jax.Array) -> jax.Array:
+    """Casts all but float64 to float32; a promotion, but also under strict dtype promotion."""
+    return array if array.dtype == jnp.float64 else array.astype(jnp.float32)
+
+
+def one_dtype(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """Casts arrays to the widest dtype among them, float32 or float64."""
+    widest = max((array.dtype for array in arrays), key=lambda dtype: dtype.itemsize)
+    return tuple(array.astype(widest) for array in arrays)
 
 
 def require_real(name: str, array: jax.Array) -> None:

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jxhash._sharding import any_mesh, pair_sharded
+
 Array = jax.Array | np.ndarray
 Kind = TypeVar("Kind", bound=Array)
 
@@ -147,6 +149,7 @@ def _check_num_bits(packed: Array, num_bits: int) -> None:
         )
 
 
+@any_mesh(pair_sharded)
 def hamming_distance(a: Array, b: Array) -> Array:
     """The Hamming distance of every code of `a` to every code of `b`.
 

@@ -9,15 +9,21 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
+from jxhash._sharding import any_mesh, pair_sharded
 
 
-def _shared_labels(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
+def _checked(labels_a: ArrayLike, labels_b: ArrayLike) -> tuple[jax.Array, jax.Array]:
     labels_a, labels_b = jnp.asarray(labels_a, jnp.float32), jnp.asarray(labels_b, jnp.float32)
     if labels_a.ndim != 2 or labels_b.ndim != 2 or labels_a.shape[1] != labels_b.shape[1]:
         raise ValueError(
             "labels are multi-hot matrices over the same classes, "
             f"not {labels_a.shape} and {labels_b.shape}; make class ids one-hot first"
         )
+    return labels_a, labels_b
+
+
+@any_mesh(pair_sharded)
+def _shared_labels(labels_a: jax.Array, labels_b: jax.Array) -> jax.Array:
     return jnp.matmul(labels_a, labels_b.T, precision="highest")
 
 
@@ -37,7 +43,7 @@ def share_label(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
     >>> share_label([[1, 1, 0], [0, 0, 0]], [[0, 1, 0], [0, 0, 1]]).tolist()
     [[1.0, 0.0], [0.0, 0.0]]
     """
-    shared = _shared_labels(labels_a, labels_b)
+    shared = _shared_labels(*_checked(labels_a, labels_b))
     for name, labels in (("labels_a", labels_a), ("labels_b", labels_b)):
         _checks.require_values(name, labels, _checks.NOT_NEGATIVE)
     return (shared > 0).astype(jnp.float32)
@@ -65,9 +71,14 @@ def cosine(labels_a: ArrayLike, labels_b: ArrayLike) -> jax.Array:
     >>> cosine([[1, 0]], [[1, 0], [0, 1], [0, 0]]).tolist()
     [[1.0, 0.0, 0.0]]
     """
+    return _cosine(*_checked(labels_a, labels_b))
+
+
+@any_mesh(pair_sharded)
+def _cosine(labels_a: jax.Array, labels_b: jax.Array) -> jax.Array:
     shared = _shared_labels(labels_a, labels_b)
-    squared_a = jnp.sum(jnp.square(jnp.asarray(labels_a, jnp.float32)), axis=1)
-    squared_b = jnp.sum(jnp.square(jnp.asarray(labels_b, jnp.float32)), axis=1)
+    squared_a = jnp.sum(jnp.square(labels_a), axis=1)
+    squared_b = jnp.sum(jnp.square(labels_b), axis=1)
     squared = squared_a[:, None] * squared_b[None, :]
     present = squared > 0
     return jnp.where(present, shared / jnp.sqrt(jnp.where(present, squared, 1)), 0)

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks, codes, parallel
+from jxhash._sharding import any_mesh, like_first, row_sharded
 
 
 @jax.jit
+@any_mesh(like_first)
 def _consensus(outputs: tuple[jax.Array, ...], previous: jax.Array | None) -> jax.Array:
     return codes.sign(functools.reduce(jnp.add, outputs), previous)
 
@@ -41,6 +43,7 @@ def consensus(*outputs: ArrayLike, previous: ArrayLike | None = None) -> jax.Arr
     _checks.require_rows(outputs=arrays[0])
     for other in arrays[1:]:
         _checks.same("shape", outputs=arrays[0], others=other)
+    arrays = _checks.one_dtype(*arrays)
     if previous is not None:
         previous = _checks.real("previous", previous)
         _checks.same("shape", outputs=arrays[0], previous=previous)
@@ -49,6 +52,7 @@ def consensus(*outputs: ArrayLike, previous: ArrayLike | None = None) -> jax.Arr
 
 
 @jax.jit
+@any_mesh(like_first)
 def _trace_step(
     outputs: jax.Array,
     other_codes: jax.Array,
@@ -57,7 +61,7 @@ def _trace_step(
     previous: jax.Array | None,
 ) -> jax.Array:
     agreement = jnp.matmul(similarity, other_codes, precision="highest")
-    return codes.sign(agreement + 2 * eta * outputs, previous)
+    return codes.sign(agreement + 2 * jnp.asarray(eta, outputs.dtype) * outputs, previous)
 
 
 def trace_step(
@@ -109,6 +113,7 @@ def trace_step(
             f"similarity has one value per pair, {(len(outputs), len(other))}, not the shape "
             f"{similarity.shape}; transpose it for the other modality"
         )
+    outputs, other, similarity = _checks.one_dtype(outputs, other, similarity)
     if previous is not None:
         previous = _checks.real("previous", previous)
         _checks.same("shape", outputs=outputs, previous=previous)
@@ -147,6 +152,7 @@ def reconstruct(labels: ArrayLike, bits: ArrayLike, *, where: ArrayLike | None =
     labels, bits = _checks.real("labels", labels), _checks.real("bits", bits)
     _checks.require_rows(labels=labels, bits=bits)
     _checks.same("length", labels=labels, bits=bits)
+    labels, bits = _checks.one_dtype(labels, bits)
     where = _checks.row_mask("where", where, bits)
     _checks.require_values("labels", labels, _checks.NOT_NEGATIVE, where)
     _checks.require_values("bits", bits, _checks.BITS, where)
@@ -155,6 +161,7 @@ def reconstruct(labels: ArrayLike, bits: ArrayLike, *, where: ArrayLike | None =
 
 
 @jax.jit
+@any_mesh(row_sharded)
 def _reconstruct(labels: jax.Array, bits: jax.Array, where: jax.Array) -> jax.Array:
     labels = jnp.where(where[:, None], labels, 0)
     kept = jnp.where(where[:, None], bits, 0)

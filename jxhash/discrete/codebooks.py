@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jxhash import _checks, parallel
+from jxhash._sharding import any_mesh, pair_sharded, replicated, row_sharded
 from jxhash.discrete.kmeans import kmeans
 
 # The number of points whose distances to one codebook are held at a time.
@@ -21,7 +22,7 @@ def _check_codebooks(codebooks: ArrayLike, width: int) -> jax.Array:
         raise ValueError(
             f"codebooks has the shape [codebooks, codewords, {width}], not {codebooks.shape}"
         )
-    return codebooks.astype(jnp.promote_types(codebooks.dtype, jnp.float32))
+    return _checks.at_least_float32(codebooks)
 
 
 def _check_choices(
@@ -48,11 +49,13 @@ def _check_choices(
 
 
 @functools.partial(jax.jit, static_argnames="sweeps")
+@any_mesh(row_sharded)
 def _icm(
     points: jax.Array, codebooks: jax.Array, key: jax.Array | None, sweeps: int, previous: jax.Array
 ) -> jax.Array:
     num_codebooks = len(codebooks)
-    order = jnp.tile(jnp.arange(num_codebooks)[None, :], (sweeps, 1))
+    books = jnp.arange(num_codebooks, dtype=jnp.int32)
+    order = jnp.tile(books[None, :], (sweeps, 1))
     if key is not None:
         order = jax.random.permutation(key, order, axis=1, independent=True)
     norms = jnp.sum(jnp.square(codebooks), axis=2)
@@ -62,7 +65,7 @@ def _icm(
 
     def assign(row: tuple[jax.Array, jax.Array]) -> jax.Array:
         point, words = row
-        chosen = jax.vmap(codeword)(jnp.arange(num_codebooks), words)
+        chosen = jax.vmap(codeword)(books, words)
 
         def update(
             state: tuple[jax.Array, jax.Array], book: jax.Array
@@ -121,6 +124,7 @@ def icm(
     points = _checks.real("points", points)
     codebooks = _check_codebooks(codebooks, points.shape[1])
     _checks.require_rows(points=points, codebooks=codebooks)
+    points, codebooks = _checks.one_dtype(points, codebooks)
     _checks.setting("sweeps", sweeps, _checks.COUNT)
     if previous is None:
         start = jnp.full((len(points), len(codebooks)), -1, jnp.int32)
@@ -180,6 +184,7 @@ def fit_codebooks(
 
 
 @functools.partial(jax.jit, static_argnames="num_codewords")
+@any_mesh(replicated)
 def _fit_codebooks(
     points: jax.Array,
     assignments: jax.Array,
@@ -189,7 +194,7 @@ def _fit_codebooks(
 ) -> jax.Array:
     num_codebooks = assignments.shape[1]
     size = num_codebooks * num_codewords
-    slots = assignments + num_codewords * jnp.arange(num_codebooks)[None, :]
+    slots = assignments + num_codewords * jnp.arange(num_codebooks, dtype=jnp.int32)[None, :]
     ones = jnp.broadcast_to(where[:, None, None], (*slots.shape, num_codebooks))
     together = jnp.zeros((size, size), points.dtype)
     together = together.at[slots[:, :, None], slots[:, None, :]].add(ones.astype(points.dtype))
@@ -260,6 +265,11 @@ def decode(assignments: ArrayLike, codebooks: ArrayLike) -> jax.Array:
     """
     codebooks = _check_codebooks(codebooks, np.shape(codebooks)[-1])
     assignments = _check_choices("assignments", assignments, codebooks.shape[1], len(codebooks))
+    return _decode(assignments, codebooks)
+
+
+@any_mesh(row_sharded)
+def _decode(assignments: jax.Array, codebooks: jax.Array) -> jax.Array:
     books = jnp.arange(len(codebooks))[None, :]
     return jnp.sum(codebooks[books, assignments], axis=1)
 
@@ -293,6 +303,12 @@ def quantized_inner_products(
     queries = _checks.real("queries", queries)
     codebooks = _check_codebooks(codebooks, queries.shape[1])
     assignments = _check_choices("assignments", assignments, codebooks.shape[1], len(codebooks))
+    queries, codebooks = _checks.one_dtype(queries, codebooks)
+    return _look_up(queries, assignments, codebooks)
+
+
+@any_mesh(pair_sharded)
+def _look_up(queries: jax.Array, assignments: jax.Array, codebooks: jax.Array) -> jax.Array:
     tables = jnp.einsum("qr,mwr->mqw", queries, codebooks, precision="highest")
     total = jnp.zeros((len(queries), len(assignments)), tables.dtype)
     for book, table in enumerate(tables):

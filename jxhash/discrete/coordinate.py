@@ -5,9 +5,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks, codes
+from jxhash._sharding import any_mesh, like_first
 
 
 @jax.jit
+@any_mesh(like_first)
 def _descend(
     linear: jax.Array, weights: jax.Array, previous: jax.Array, sweeps: ArrayLike
 ) -> jax.Array:
@@ -58,6 +60,7 @@ def cyclic_coordinate_descent(
     [[-1, 1]]
     """
     linear, weights = _checks.real("linear", linear), _checks.real("weights", weights)
+    linear, weights = _checks.one_dtype(linear, weights)
     start = _checks.real("previous", previous)
     _checks.same("shape", linear=linear, previous=start)
     _checks.setting("sweeps", sweeps, _checks.COUNT)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks, parallel
+from jxhash._sharding import any_mesh, replicated, row_sharded
 
 
 def _squared_distances(points: jax.Array, centres: jax.Array) -> jax.Array:
@@ -20,7 +21,8 @@ def _squared_distances(points: jax.Array, centres: jax.Array) -> jax.Array:
 
 def _spread_seeds(key: jax.Array, points: jax.Array, where: jax.Array, number: int) -> jax.Array:
     """The seeds of k-means++, drawn by the squared distance to the nearest earlier seed."""
-    every = jnp.where(where, 0.0, -jnp.inf)
+    # In the dtype of the points, so that 64-bit types do not change what is drawn.
+    every = jnp.where(where, 0.0, -jnp.inf).astype(points.dtype)
 
     def add(step: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         seeds, nearest = state
@@ -94,6 +96,7 @@ def kmeans(
 
 
 @functools.partial(jax.jit, static_argnames="num_clusters")
+@any_mesh(replicated)
 def _kmeans(
     key: jax.Array, points: jax.Array, where: jax.Array, num_clusters: int, steps: ArrayLike
 ) -> jax.Array:
@@ -133,6 +136,7 @@ def anchor_bandwidth(
 
 
 @jax.jit
+@any_mesh(replicated)
 def _bandwidth(points: jax.Array, anchors: jax.Array, where: jax.Array) -> jax.Array:
     distances = _squared_distances(jnp.where(where[:, None], points, 0), anchors)
     # Masked rows go last.
@@ -146,14 +150,16 @@ def _check_anchors(points: ArrayLike, anchors: ArrayLike) -> tuple[jax.Array, ja
     points, anchors = _checks.real("points", points), _checks.real("anchors", anchors)
     _checks.require_rows(points=points, anchors=anchors)
     _checks.same("width", points=points, anchors=anchors)
+    points, anchors = _checks.one_dtype(points, anchors)
     return points, anchors
 
 
 @functools.partial(jax.jit, static_argnames="nearest")
+@any_mesh(row_sharded)
 def _affinities(
     points: jax.Array, anchors: jax.Array, bandwidth: ArrayLike, nearest: int | None
 ) -> jax.Array:
-    logits = -_squared_distances(points, anchors) / bandwidth
+    logits = -_squared_distances(points, anchors) / jnp.asarray(bandwidth, points.dtype)
     if nearest is not None:
         kept, columns = jax.lax.top_k(logits, nearest)
         rows = jnp.arange(len(points))[:, None]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
+from jxhash._sharding import any_mesh, pair_sharded, row_sharded
 from jxhash.losses import _reduction
 from jxhash.losses._reduction import ReduceFn
 
@@ -44,6 +45,7 @@ def check_outputs(u: ArrayLike, v: ArrayLike) -> tuple[jax.Array, jax.Array]:
     u, v = _checks.outputs("u", u), _checks.outputs("v", v)
     _checks.require_rows(u=u, v=v)
     _checks.same("width", u=u, v=v)
+    u, v = _checks.one_dtype(u, v)
     return u, v
 
 
@@ -81,7 +83,7 @@ def keep_pairs(pairs: Pairs) -> Pairs:
     return pairs._replace(
         u=_reduction.keep_rows(pairs.u, where.any(axis=1)),
         v=_reduction.keep_rows(pairs.v, where.any(axis=0)),
-        similarity=jnp.where(where, pairs.similarity, 0),
+        similarity=_reduction.keep(pairs.similarity, where),
     )
 
 
@@ -115,10 +117,28 @@ def by_rows(kernel: Callable[[Any], jax.Array], rows: Any, columns: int) -> jax.
     return found
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _losses(loss: PairLoss, pairs: Pairs, settings: tuple[Any, ...], summed: bool) -> jax.Array:
-    """The losses [m, n], or the sums [m] of the weighted ones."""
+@functools.partial(jax.jit, static_argnums=0)
+@any_mesh(pair_sharded)
+def _losses(loss: PairLoss, pairs: Pairs, settings: tuple[Any, ...]) -> jax.Array:
+    """The losses [m, n]."""
+    return _in_blocks(loss, pairs, settings, lambda losses, where, weights: losses)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+@any_mesh(row_sharded)
+def _sums(loss: PairLoss, pairs: Pairs, settings: tuple[Any, ...]) -> jax.Array:
+    """The sums [m] of the weighted losses."""
+    return _in_blocks(
+        loss, pairs, settings, lambda *weighted: jnp.sum(_reduction.weigh(*weighted), axis=1)
+    )
+
+
+def _in_blocks(
+    loss: PairLoss, pairs: Pairs, settings: tuple[Any, ...], finish: Callable[..., jax.Array]
+) -> jax.Array:
+    """What `finish` makes of losses, mask and weights, block by block."""
     kept = keep_pairs(pairs)
+    settings = _reduction.cast(settings, kept.u.dtype)
     whole = pairs._replace(u=loss.prepare(kept.u), v=loss.prepare(kept.v))
     # A mask or weights with a single row belong to every block.
     split = {
@@ -129,9 +149,8 @@ def _losses(loss: PairLoss, pairs: Pairs, settings: tuple[Any, ...], summed: boo
 
     def kernel(rows: dict[str, jax.Array]) -> jax.Array:
         u, v, similarity, where, weights = whole._replace(**rows)
-        similarity = similarity if where is None else jnp.where(where, similarity, 0)
-        losses = loss.block(u, v, similarity, *settings)
-        return jnp.sum(_reduction.weigh(losses, where, weights), axis=1) if summed else losses
+        similarity = _reduction.keep(similarity, where)
+        return finish(loss.block(u, v, similarity, *settings), where, weights)
 
     return by_rows(kernel, split, len(whole.v))
 
@@ -143,9 +162,9 @@ def reduced(
     shape = pairs.similarity.shape
     summable = reduce_fn is jnp.sum or reduce_fn is jnp.mean
     if pairs.similarity.size <= _MAX_ENTRIES or not summable:
-        losses = _losses(loss, pairs, settings, False)
+        losses = _losses(loss, pairs, settings)
         return _reduction.reduce(losses, pairs.where, pairs.weights, reduce_fn)
-    total = jnp.sum(_losses(loss, pairs, settings, True))
+    total = jnp.sum(_sums(loss, pairs, settings))
     if reduce_fn is jnp.sum:
         return total
-    return total / jnp.maximum(_reduction.count(pairs.where, shape), 1)
+    return total / jnp.maximum(_reduction.count(pairs.where, shape, total.dtype), 1)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
+from jxhash._sharding import aligned
 
 ReduceFn = Callable[..., jax.Array]
 
@@ -29,7 +30,17 @@ def check_samples(u: ArrayLike, where: ArrayLike | None) -> tuple[jax.Array, jax
 
 def keep_rows(x: jax.Array, where: jax.Array | None) -> jax.Array:
     """Zeroes the masked rows of [n, K]; the mask over samples is [n] or [1]."""
-    return x if where is None else jnp.where(where[:, None], x, 0)
+    return x if where is None else keep(x, where[:, None])
+
+
+def keep(x: jax.Array, where: jax.Array | None) -> jax.Array:
+    """Zeroes the masked entries, in the dtype of `x`."""
+    return x if where is None else jnp.where(where, x, jnp.zeros((), x.dtype))
+
+
+def cast(settings: tuple[Any, ...], dtype: jax.typing.DTypeLike) -> tuple[Any, ...]:
+    """Settings in the dtype of the outputs; one that is None stays None."""
+    return tuple(None if x is None else jnp.asarray(x, dtype) for x in settings)
 
 
 def products(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -48,8 +59,9 @@ def magnitude(x: jax.Array) -> jax.Array:
 def weigh(loss: jax.Array, where: jax.Array | None, weights: jax.Array | None) -> jax.Array:
     """Multiplies losses with their weights and zeroes masked ones."""
     if weights is not None:
-        loss = loss * (weights if where is None else jnp.where(where, weights, 0))
-    return loss if where is None else jnp.where(where, loss, 0)
+        weights = aligned(weights.astype(loss.dtype), loss)
+        loss = loss * keep(weights, where)
+    return keep(loss, where)
 
 
 def reduce(
@@ -60,6 +72,7 @@ def reduce(
     Masked entries are 0 and ignored; with every entry masked the result is 0. A `reduce_fn` with a
     `where` argument, like `jnp.mean`, receives the mask; any other sees zeros there.
     """
+    where = None if where is None else aligned(where, loss)
     loss = weigh(loss, where, _checks.factors(weights, loss.shape))
     if reduce_fn is None:
         return loss
@@ -67,7 +80,7 @@ def reduce(
     if where is None or reduce_fn is jnp.sum or not _takes_where(reduce_fn):
         return reduce_fn(loss)
     if reduce_fn is jnp.mean:
-        return jnp.sum(loss) / jnp.maximum(count(where, loss.shape), 1)
+        return jnp.sum(loss) / jnp.maximum(count(where, loss.shape, loss.dtype), 1)
     reduced = reduce_fn(loss, where=where, **_start(reduce_fn))
     if reduced.ndim == 0:
         counted = jnp.any(where)
@@ -77,11 +90,13 @@ def reduce(
     return jnp.where(counted, reduced, 0)
 
 
-def count(where: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | float:
+def count(
+    where: jax.Array | None, shape: tuple[int, ...], dtype: jax.typing.DTypeLike
+) -> jax.Array | float:
     """The number of unmasked entries of a mask that broadcasts to `shape`."""
     # In float: a block may have more entries than int32 can count.
     every = float(math.prod(shape))
-    return every if where is None else jnp.sum(where).astype(jnp.float32) * (every / where.size)
+    return every if where is None else jnp.sum(where).astype(dtype) * (every / where.size)
 
 
 def _takes_where(reduce_fn: ReduceFn) -> bool:

@@ -6,11 +6,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jxhash import _checks
+from jxhash._sharding import any_mesh, replicated
 from jxhash.losses import _reduction
 from jxhash.losses._reduction import ReduceFn
 
 
 @jax.jit
+@any_mesh(replicated)
 def _bit_balance(u: jax.Array, where: jax.Array | None, rest: ArrayLike) -> jax.Array:
     return jnp.sum(jnp.square(jnp.sum(_reduction.keep_rows(u, where), axis=0) + rest))
 
@@ -50,13 +52,14 @@ def bit_balance_loss(
     u, where = _reduction.check_samples(u, where)
     if rest is not None and np.shape(rest) != u.shape[1:]:
         raise ValueError(f"rest has one sum per bit, {u.shape[1:]}, not the shape {np.shape(rest)}")
-    rest = jnp.zeros((), u.dtype) if rest is None else rest
+    rest = jnp.zeros((), u.dtype) if rest is None else jnp.asarray(rest, u.dtype)
     return _reduction.reduce_scalar(_bit_balance(u, where, rest), weights)
 
 
 @jax.jit
+@any_mesh(replicated)
 def _decorrelation(u: jax.Array, where: jax.Array) -> jax.Array:
-    count = jnp.maximum(jnp.sum(where), 1)
+    count = jnp.maximum(jnp.sum(where), 1).astype(u.dtype)
     mean = jnp.sum(_reduction.keep_rows(u, where), axis=0) / count
     centred = _reduction.keep_rows(u - mean[None, :], where)
     covariance = jnp.matmul(centred.T, centred, precision="highest") / count

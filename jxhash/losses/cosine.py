@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
+from jxhash._sharding import any_mesh, like_first, row_sharded
 from jxhash.losses import _pairs, _reduction
 from jxhash.losses._pairs import PairLoss
 from jxhash.losses._reduction import ReduceFn
@@ -83,10 +84,13 @@ def cosine_margin_loss(
 
 
 @jax.jit
+@any_mesh(row_sharded)
 def _cosine_quantization(u: jax.Array, margin: ArrayLike, where: jax.Array | None) -> jax.Array:
     u = _reduction.keep_rows(u, where)
     total = jnp.sum(_reduction.magnitude(u), axis=1)
-    return jax.nn.relu(margin - total / jnp.sqrt(u.shape[1] * _squared_norms(u)))
+    return jax.nn.relu(
+        jnp.asarray(margin, u.dtype) - total / jnp.sqrt(u.shape[1] * _squared_norms(u))
+    )
 
 
 def cosine_quantization_loss(
@@ -233,12 +237,14 @@ def hamming_focal_loss(
 
 
 @jax.jit
+@any_mesh(like_first)
 def _balanced_weights(similarity: jax.Array, where: jax.Array | None) -> jax.Array:
     similar = similarity > 0
     counted = jnp.ones((1, 1), bool) if where is None else where
     num_similar = jnp.sum(similar & counted)
     num_pairs = jnp.sum(jnp.broadcast_to(counted, similar.shape))
-    return jnp.where(similar, num_pairs / jnp.maximum(num_similar, 1), 1.0)
+    ratio = (num_pairs / jnp.maximum(num_similar, 1)).astype(similarity.dtype)
+    return jnp.where(similar, ratio, 1)
 
 
 def balanced_weights(similarity: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:

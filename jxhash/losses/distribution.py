@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jxhash import _checks
+from jxhash._sharding import any_mesh, replicated
 from jxhash.losses import _reduction
 from jxhash.losses._reduction import ReduceFn
 
@@ -40,7 +41,7 @@ def _median(values: jax.Array, counted: jax.Array) -> jax.Array:
         return jnp.sum(patterns < limit, dtype=jnp.int32)
 
     def halve(step: jax.Array, found: jax.Array) -> jax.Array:
-        candidate = found + (1 << (30 - step.astype(jnp.int32)))
+        candidate = found + (1 << (30 - jnp.asarray(step, jnp.int32)))
         return jnp.where(number_below(candidate) <= (count - 1) // 2, candidate, found)
 
     lower = jax.lax.fori_loop(0, 31, halve, 0 * count)
@@ -58,11 +59,12 @@ def _median_gamma(squared: jax.Array, where: jax.Array) -> jax.Array:
 
 
 @jax.jit
+@any_mesh(replicated)
 def _mmd(
     x: jax.Array, y: jax.Array, gammas: jax.Array | None, where_x: jax.Array, where_y: jax.Array
 ) -> jax.Array:
     # One quadratic form over the rows of both sides: x weighs 1 / m, y weighs -1 / n.
-    num_x, num_y = jnp.sum(where_x), jnp.sum(where_y)
+    num_x, num_y = (jnp.sum(where).astype(x.dtype) for where in (where_x, where_y))
     where = jnp.concatenate([where_x, where_y])
     shares = jnp.where(where_x, 1 / num_x, 0), jnp.where(where_y, -1 / num_y, 0)
     rows = _reduction.keep_rows(jnp.concatenate([x, y]), where)
@@ -71,6 +73,7 @@ def _mmd(
     centre = jax.lax.stop_gradient(jnp.sum(rows, axis=0)) / jnp.maximum(num_x + num_y, 1)
     squared = _squared_distances(_reduction.keep_rows(rows - centre[None, :], where))
     gammas = _median_gamma(squared, where) if gammas is None else gammas
+    gammas = gammas.astype(squared.dtype)
     weights = jnp.concatenate(shares)
     means = jnp.matmul(_mean_kernel(squared, gammas), weights, precision="highest")
     value = jax.nn.relu(jnp.vdot(weights, means, precision="highest"))
@@ -118,11 +121,12 @@ def mmd_loss(
     """
     x, y = _checks.outputs("x", x), _checks.outputs("y", y)
     _checks.same("width", x=x, y=y)
+    x, y = _checks.one_dtype(x, y)
     gammas = _gammas(gamma)
     where_x = _checks.row_mask("where_x", where_x, x)
     where_y = _checks.row_mask("where_y", where_y, y)
     if 0 in x.shape or 0 in y.shape:
-        value = jnp.zeros((), jnp.promote_types(x.dtype, y.dtype))
+        value = jnp.zeros((), x.dtype)
     else:
         value = _mmd(x, y, gammas, where_x, where_y)
     return _reduction.reduce_scalar(value, weights)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
+from jxhash._sharding import any_mesh, like_first, row_sharded
 from jxhash.losses import _pairs, _reduction
 from jxhash.losses._pairs import PairLoss
 from jxhash.losses._reduction import ReduceFn
@@ -101,6 +102,7 @@ def _check_settings(scale: ArrayLike, clip: ArrayLike | None) -> None:
 
 
 @jax.jit
+@any_mesh(row_sharded)
 def _from_labels(
     u: jax.Array,
     v: jax.Array,
@@ -111,15 +113,16 @@ def _from_labels(
     scale: ArrayLike,
     clip: ArrayLike | None,
 ) -> jax.Array:
+    settings = _reduction.cast((scale, clip), u.dtype)
     u, labels_u = _reduction.keep_rows(u, where), _reduction.keep_rows(labels_u, where)
     v, labels_v = _reduction.keep_rows(v, where_v), _reduction.keep_rows(labels_v, where_v)
     columns = None if where_v is None else where_v[None, :]
-    count = jnp.maximum(_reduction.count(columns, (1, len(v))), 1)
+    count = jnp.maximum(_reduction.count(columns, (1, len(v)), u.dtype), 1)
 
     def means(rows: tuple[jax.Array, jax.Array]) -> jax.Array:
         u_rows, labels_rows = rows
         shared = share_label(labels_rows, labels_v)
-        losses = _pairwise_block(u_rows, v, shared, scale, clip)
+        losses = _pairwise_block(u_rows, v, shared, *settings)
         return jnp.sum(_reduction.weigh(losses, columns, None), axis=1) / count
 
     # One row holds its similarities and its products.
@@ -189,10 +192,11 @@ def pairwise_log_likelihood_from_labels_loss(
 
 
 @jax.jit
+@any_mesh(like_first)
 def _bit_cross_entropy(logits: jax.Array, bits: jax.Array, where: jax.Array | None) -> jax.Array:
-    if where is not None:
-        logits, bits = jnp.where(where, logits, 0), jnp.where(where, bits, 0)
-    return _negative_log_likelihood(logits, bits)
+    return _negative_log_likelihood(
+        _reduction.keep(logits, where), _reduction.keep(bits, where).astype(logits.dtype)
+    )
 
 
 def bit_cross_entropy_loss(

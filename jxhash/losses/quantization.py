@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
+from jxhash._sharding import any_mesh, row_sharded
 from jxhash.losses import _reduction
 from jxhash.losses._reduction import ReduceFn
 
@@ -12,6 +13,7 @@ _SMALLEST_MAGNITUDE = 1e-6
 
 
 @jax.jit
+@any_mesh(row_sharded)
 def _quantization(u: jax.Array, codes: jax.Array, where: jax.Array | None) -> jax.Array:
     u, codes = _reduction.keep_rows(u, where), _reduction.keep_rows(codes, where)
     return jnp.sum(jnp.square(u - codes), axis=1)
@@ -51,10 +53,12 @@ def quantization_loss(
     u, where = _reduction.check_samples(u, where)
     codes = _checks.real("codes", codes)
     _checks.same("shape", u=u, codes=codes)
+    u, codes = _checks.one_dtype(u, codes)
     return _reduction.reduce(_quantization(u, codes, where), where, weights, reduce_fn)
 
 
 @jax.jit
+@any_mesh(row_sharded)
 def _log_magnitude(u: jax.Array, where: jax.Array | None) -> jax.Array:
     magnitudes = jnp.maximum(
         _reduction.magnitude(_reduction.keep_rows(u, where)), _SMALLEST_MAGNITUDE
@@ -96,10 +100,10 @@ def log_magnitude_loss(
 
 
 @jax.jit
+@any_mesh(row_sharded)
 def _bit_margin(u: jax.Array, margin: ArrayLike, where: jax.Array | None) -> jax.Array:
-    return jnp.sum(
-        jax.nn.relu(margin - _reduction.magnitude(_reduction.keep_rows(u, where))), axis=1
-    )
+    magnitudes = _reduction.magnitude(_reduction.keep_rows(u, where))
+    return jnp.sum(jax.nn.relu(jnp.asarray(margin, u.dtype) - magnitudes), axis=1)
 
 
 def bit_margin_loss(

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jxhash import _checks
+from jxhash._sharding import any_mesh, replicated
 from jxhash.losses import _pairs, _reduction
 from jxhash.losses._reduction import ReduceFn
 
 
 @jax.jit
+@any_mesh(replicated)
 def _trace(pairs: _pairs.Pairs) -> jax.Array:
     u, v, similarity, *_ = _pairs.keep_pairs(pairs)
     # Via [m, K], so that the [m, n] products are never held.
@@ -55,6 +57,7 @@ def trace_loss(
     u, v = _checks.real("codes_u", codes_u), _checks.real("codes_v", codes_v)
     _checks.require_rows(codes_u=u, codes_v=v)
     _checks.same("width", codes_u=u, codes_v=v)
+    u, v = _checks.one_dtype(u, v)
     pairs = _pairs.check_pairs(u, v, similarity, where, None, None)
     _checks.warn_of_agreement(similarity, pairs.where)
     return _reduction.reduce_scalar(_trace(pairs), weights)

@@ -15,6 +15,7 @@ import numpy as np
 
 from jxhash import codes as codes_lib
 from jxhash import parallel
+from jxhash._sharding import any_mesh, row_sharded
 from jxhash.metrics.labels import check_labels, packed_labels
 
 Array = jax.Array | np.ndarray
@@ -254,7 +255,10 @@ def _top_level(query: _Rows, database: _Rows) -> int:
 
 def _from_counts(counts: Array) -> Histogram:
     """From the joint counts [q, S + 1, groups] of shared labels and group."""
-    gains = [counts[:, level] * (2.0**level - 1) for level in range(1, counts.shape[1])]
+    dtype = codes_lib.namespace(counts).result_type(float)
+    gains = [
+        counts[:, level].astype(dtype) * (2.0**level - 1) for level in range(1, counts.shape[1])
+    ]
     return Histogram(
         retrieved=counts.sum(axis=1, dtype=np.int32),
         relevant=counts[:, 1:].sum(axis=1, dtype=np.int32),
@@ -265,9 +269,15 @@ def _from_counts(counts: Array) -> Histogram:
 
 def _count_over_devices(query: _Rows, database: _Rows, num_bits: int, top_level: int) -> jax.Array:
     """The counts, with the database rows sharded over this process's devices."""
+    query, database = jax.tree.map(_unplaced, (query, database))
     present = np.ones(database.codes.shape[0], bool)
     shares = jax.tree.map(lambda x: _blocks(x, jax.local_device_count()), (database, present))
     return _pmapped_count(num_bits, top_level)(query, *shares)
+
+
+def _unplaced(array: Array) -> Array:
+    """An array that a caller has placed, on the host; what is packed is small."""
+    return np.asarray(array) if isinstance(array, jax.Array) and array.committed else array
 
 
 @functools.lru_cache(maxsize=32)
@@ -278,6 +288,7 @@ def _pmapped_count(num_bits: int, top_level: int) -> Callable[..., jax.Array]:
     return parallel.pmapped(count, in_axes=(None, 0, 0), devices=jax.local_devices())
 
 
+@any_mesh(row_sharded)
 def _count(
     query: _Rows, database: _Rows, num_bits: int, top_level: int, present: jax.Array | bool = True
 ) -> jax.Array:
@@ -340,7 +351,9 @@ def _count_by_scatter(keys: jax.Array, num_keys: int) -> jax.Array:
 
 def _count_by_comparison(keys: jax.Array, num_keys: int) -> jax.Array:
     # On accelerators scatter-add is sequential, comparison is parallel.
-    counts: jax.Array = jax.lax.map(lambda key: jnp.sum(keys == key, axis=1), jnp.arange(num_keys))
+    counts: jax.Array = jax.lax.map(
+        lambda key: jnp.sum(keys == key, axis=1), jnp.arange(num_keys, dtype=jnp.int32)
+    )
     return counts.T.astype(jnp.int32)
 
 

@@ -56,6 +56,18 @@ def test_devices_share_any_number_of_rows(monkeypatch, num_items):
     np.testing.assert_array_equal(found.relevant, relevant)
 
 
+@pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
+@pytest.mark.parametrize("spec", [jax.P(), jax.P("data")])
+def test_devices_count_arrays_that_lie_on_a_mesh(monkeypatch, kind, spec):
+    monkeypatch.setattr(histograms, "_is_on_host", lambda array: False)
+    data = make_data(3, 2, 4)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,))
+    placed = jax.device_put(data, jax.sharding.NamedSharding(mesh, spec))
+    np.testing.assert_array_equal(
+        metrics.distance_histogram(*placed).retrieved, plain_histogram(*data)[0]
+    )
+
+
 def test_both_ways_of_counting_keys_agree():
     keys = jnp.asarray(np.random.default_rng(4).integers(0, 8, (5, 100)))
     scattered = histograms._count_by_scatter(keys, 7)
