@@ -32,10 +32,11 @@ from jxhash.data.assemble import from_parts, normalized
 from jxhash.data.builders import wikipedia_features
 from jxhash.data.dataset import Dataset, content_hash
 from jxhash.data.embedded import embedded_sets
+from jxhash.data.text_inputs import text_inputs
 from jxhash.evaluation import measure, retrieval
-from jxhash.inputs import text
 from jxhash.inputs.lite0_features import pooled_features
 from jxhash.inputs.normalization import Kind
+from jxhash.inputs.text_forms import Words
 from jxhash.training import engine, schedule
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results" / "any_data.json"
@@ -46,7 +47,7 @@ _SPLIT_SEED = 0
 def pairs(name: str, images: np.ndarray, texts: Any, labels: np.ndarray, rows: int) -> Dataset:
     """A data set of `rows` of the given pairs, a fifth (at most 500) for validation.
 
-    Texts are strings, which become bags of words, or an array.
+    Texts are strings, which become arrays as a user's own do, or an array.
     """
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))[:rows]
     held_out = min(500, len(order) // 5)
@@ -54,8 +55,7 @@ def pairs(name: str, images: np.ndarray, texts: Any, labels: np.ndarray, rows: i
     given = ["image", "text"]
     if isinstance(texts, list):
         given = ["image"]
-        words = text.build_vocabulary((texts[row] for row in train), min_texts=2, max_words=5000)
-        texts = text.bags_of_words(texts, words)
+        texts = text_inputs(texts, None, order, train, Words()).arrays
     parts = {"train": train, "database": train, "query": validation, "validation": validation}
     inputs = {"image": images, "text": texts}
     card = {"name": name, "version": "", "sizes": {}, "sha256": content_hash(inputs)}
