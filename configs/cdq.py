@@ -10,7 +10,7 @@ codes .31 / .70).
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import adam, mlps, run_config
+from jxhash.configuration import adam, mlps, run_config, variant
 
 # Chosen on the validation split of clip art. The authors' code: sgd with momentum .9, .002 for
 # images and .2 for text, halved every 15 epochs, 30 epochs, dropout .5, width 128, lambda .003,
@@ -35,7 +35,19 @@ WIKIPEDIA = {
 }
 
 
+# For any other data, see `jxhash.auto_settings`.
+# Every epoch fits the codebooks, which takes as long for few rows as for many.
+OWN = {**CLIPART}
+
+
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
-    settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
-    return run_config(method="cdq", data=data, bits=32, validate_every=5, cdq=ConfigDict(settings))
+    """The config for "clipart", "wikipedia", "wikipedia-held-out", or data of one's own."""
+    settings = variant(data, {"clipart": CLIPART, "wikipedia": WIKIPEDIA}, OWN)
+    return run_config(
+        method="cdq",
+        data=data,
+        bits=32,
+        batch_size=variant(data, {"clipart": 128, "wikipedia": 128}, "auto"),
+        validate_every=5,
+        cdq=ConfigDict(settings),
+    )

@@ -16,7 +16,7 @@ bits, apart, so that a lookup within radius 2 finds nothing, and Q is 0.
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import adam, mlps, run_config
+from jxhash.configuration import adam, mlps, run_config, variant
 
 # Chosen on the validation split of clip art. We know no values by the authors; a public port has
 # delta 0.8 and lambda 0.01.
@@ -39,10 +39,15 @@ WIKIPEDIA = {
 }
 
 
+# For any other data, see `jxhash.auto_settings`.
+OWN = {**CLIPART, "epochs": "auto"}
+
+
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
+    """The config for "clipart", "wikipedia", "wikipedia-held-out", or data of one's own."""
     # All pairs of a batch are compared, so that a larger one says more.
-    settings, batch_size = (WIKIPEDIA, 128) if data.startswith("wikipedia") else (CLIPART, 256)
+    settings = variant(data, {"clipart": CLIPART, "wikipedia": WIKIPEDIA}, OWN)
+    batch_size = variant(data, {"clipart": 256, "wikipedia": 128}, "auto")
     return run_config(
         method="chn",
         data=data,

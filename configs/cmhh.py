@@ -13,7 +13,7 @@ before the classes part (validation MAP .16 to .33); with 0.01 or less they do n
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import adam, mlps, run_config
+from jxhash.configuration import adam, mlps, run_config, variant
 
 # Chosen on the validation split of clip art. We know no values by the authors; a public port has
 # gamma 2, no prior, and a beta of 0.5 for another distance.
@@ -35,9 +35,18 @@ WIKIPEDIA = {
 }
 
 
+# For any other data, see `jxhash.auto_settings`.
+OWN = {**CLIPART, "epochs": "auto"}
+
+
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
-    settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
+    """The config for "clipart", "wikipedia", "wikipedia-held-out", or data of one's own."""
+    settings = variant(data, {"clipart": CLIPART, "wikipedia": WIKIPEDIA}, OWN)
     return run_config(
-        method="cmhh", data=data, bits=32, validate_every=10, cmhh=ConfigDict(settings)
+        method="cmhh",
+        data=data,
+        bits=32,
+        batch_size=variant(data, {"clipart": 128, "wikipedia": 128}, "auto"),
+        validate_every=10,
+        cmhh=ConfigDict(settings),
     )

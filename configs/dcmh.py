@@ -15,7 +15,7 @@ import re
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import adam, run_config
+from jxhash.configuration import adam, run_config, variant
 
 # Chosen on the validation split of clip art. The paper's own schedule (sgd, 10^-1.5 falling to
 # 10^-6 over 500 epochs, both weights 1, no dropout) is for CNN-F trained end to end.
@@ -63,6 +63,10 @@ PIXELS = {
 }
 
 
+# For any other data, see `jxhash.auto_settings`.
+OWN = {**CLIPART, "epochs": "auto"}
+
+
 def get_config(data: str = "clipart") -> ConfigDict:
     """The config for a data set.
 
@@ -73,7 +77,8 @@ def get_config(data: str = "clipart") -> ConfigDict:
     Returns:
       A config of which every value can be changed on the command line.
     """
-    settings, batch_size = (WIKIPEDIA if data.startswith("wikipedia") else CLIPART), 128
+    settings = variant(data, {"clipart": CLIPART, "wikipedia": WIKIPEDIA}, OWN)
+    batch_size = variant(data, {"clipart": 128, "wikipedia": 128}, "auto")
     if re.search("-pixels(-[0-9]+)?(:|$)", data):
         settings, batch_size = PIXELS, 32
     return run_config(

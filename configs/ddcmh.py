@@ -11,7 +11,7 @@ heart (dropout of inputs) helps unseen queries, and costs text to image its enco
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import adam, run_config
+from jxhash.configuration import adam, run_config, variant
 
 ADAM = adam(1e-3, 1e-4, weight_decay=1e-4)
 
@@ -47,9 +47,18 @@ WIKIPEDIA = {
 }
 
 
+# For any other data, see `jxhash.auto_settings`.
+OWN = {**CLIPART, "image_epochs": "auto", "text_epochs": "auto"}
+
+
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
-    settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
+    """The config for "clipart", "wikipedia", "wikipedia-held-out", or data of one's own."""
+    settings = variant(data, {"clipart": CLIPART, "wikipedia": WIKIPEDIA}, OWN)
     return run_config(
-        method="ddcmh", data=data, bits=32, validate_every=10, ddcmh=ConfigDict(settings)
+        method="ddcmh",
+        data=data,
+        bits=32,
+        batch_size=variant(data, {"clipart": 128, "wikipedia": 128}, "auto"),
+        validate_every=10,
+        ddcmh=ConfigDict(settings),
     )

@@ -10,7 +10,7 @@ and one bandwidth, "cca" gave .32 / .385, "pls" .29 / .31 and "stacked" .22 / .2
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import run_config
+from jxhash.configuration import run_config, variant
 
 # Ours, chosen on the validation split of clip art; the paper gives us no number.
 CLIPART = {
@@ -24,12 +24,13 @@ CLIPART = {
 WIKIPEDIA = {**CLIPART}
 
 
+# For any other data, see `jxhash.auto_settings`.
 OWN = {**CLIPART, "anchors": "auto"}
 
 
 def get_config(data: str = "clipart") -> ConfigDict:
     """The config for "clipart", "wikipedia", "wikipedia-held-out", or data of one's own."""
-    settings = {"clipart": CLIPART, "wikipedia": WIKIPEDIA}.get(data.partition("-")[0], OWN)
+    settings = variant(data, {"clipart": CLIPART, "wikipedia": WIKIPEDIA}, OWN)
     return run_config(
         method="lcmh", data=data, bits=32, validate_every=1, lcmh=ConfigDict(settings)
     )

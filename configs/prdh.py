@@ -14,7 +14,7 @@ and validation MAP is .65 / .80, with a weight of 0.3 it is .70 / .87.
 
 from ml_collections import ConfigDict
 
-from jxhash.configuration import adam, mlps, run_config
+from jxhash.configuration import adam, mlps, run_config, variant
 
 # Chosen on the validation split of clip art. We know no values of the paper but the three layers
 # of its text network; a public port has lambda 1 and gamma 1 over 500 epochs of sgd.
@@ -39,9 +39,18 @@ WIKIPEDIA = {
 }
 
 
+# For any other data, see `jxhash.auto_settings`.
+OWN = {**CLIPART, "epochs": "auto"}
+
+
 def get_config(data: str = "clipart") -> ConfigDict:
-    """The config for "clipart", "wikipedia" or "wikipedia-held-out"."""
-    settings = WIKIPEDIA if data.startswith("wikipedia") else CLIPART
+    """The config for "clipart", "wikipedia", "wikipedia-held-out", or data of one's own."""
+    settings = variant(data, {"clipart": CLIPART, "wikipedia": WIKIPEDIA}, OWN)
     return run_config(
-        method="prdh", data=data, bits=32, validate_every=10, prdh=ConfigDict(settings)
+        method="prdh",
+        data=data,
+        bits=32,
+        batch_size=variant(data, {"clipart": 128, "wikipedia": 128}, "auto"),
+        validate_every=10,
+        prdh=ConfigDict(settings),
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import pathlib
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from ml_collections import config_flags
 from jxhash.errors import UserError
 
 Class = TypeVar("Class")
+Variant = TypeVar("Variant")
 
 PACKAGE = pathlib.Path(__file__).resolve().parent
 
@@ -94,7 +96,18 @@ def run_config(**values: Any) -> ml_collections.ConfigDict:
         "checkpoint_seconds": 30.0,
         "resident_gigabytes": 4.0,
     }
-    return ml_collections.ConfigDict(defaults | values)
+    plain = ml_collections.ConfigDict(defaults | values).to_dict()
+    # A number may take the place of "auto"; `read_settings` checks all types.
+    return ml_collections.ConfigDict(plain, type_safe=False)
+
+
+def variant(data: str, known: Mapping[str, Variant], own: Variant) -> Variant:
+    """What a config says for a data set: by its name before "-" or ":", else for one's own data.
+
+    >>> variant("wikipedia-held-out", {"clipart": 1, "wikipedia": 2}, own=3)
+    2
+    """
+    return known.get(re.split("[-:]", data)[0], own)
 
 
 def adam(
@@ -227,6 +240,11 @@ def find(path: str) -> str:
     raise UserError(
         f"no config at {file!r}; the packaged ones are configs/{{{','.join(packaged)}}}"
     )
+
+
+def is_packaged(path: str) -> bool:
+    """Whether a path without an argument is that of a config that comes with the package."""
+    return pathlib.Path(path).resolve() in map(pathlib.Path.resolve, _packaged_configs())
 
 
 def load(path: str) -> ml_collections.ConfigDict:

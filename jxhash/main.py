@@ -61,15 +61,20 @@ def _parse(arguments: Sequence[str]) -> list[str]:
 
 
 def _with_config_found(arguments: Sequence[str]) -> list[str]:
-    found = list(arguments)
+    """The arguments with the path of the config found, in the variant for `--config.data`."""
+    found, config, data = list(arguments), None, None
     for number, argument in enumerate(found):
-        name, equals, value = argument.partition("=")
-        if name.lstrip("-") != "config" or not argument.startswith("-"):
-            continue
-        if equals:
-            found[number] = f"{name}={configuration.find(value)}"
-        elif number + 1 < len(found):
-            found[number + 1] = configuration.find(found[number + 1])
+        name, equals, _ = argument.partition("=")
+        place = (number, len(name) + 1) if equals else (number + 1, 0)
+        if argument.startswith("-") and place[0] < len(found):
+            config = place if name.lstrip("-") == "config" else config
+            data = place if name.lstrip("-") == "config.data" else data
+    if config is not None:
+        number, begin = config
+        path = configuration.find(found[number][begin:])
+        if data is not None and configuration.is_packaged(path):
+            path = f"{path}:{found[data[0]][data[1] :]}"
+        found[number] = found[number][:begin] + path
     return found
 
 

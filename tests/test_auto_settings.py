@@ -29,10 +29,11 @@ def test_what_is_given_stays():
 
 
 def test_numbers_of_the_command_line_are_texts():
-    values = small.config("dcmh").to_dict() | {"batch_size": "auto"}
-    config = configuration.ml_collections.ConfigDict(values)
+    config = configuration.load("configs/chn.py:own.npz")
     config.batch_size = "48"  # what --config.batch_size=48 puts there
     assert auto_settings.read_run(config).batch_size == 48
+    config.batch_size = 7  # what Python puts there
+    assert auto_settings.read_run(config).batch_size == 7
     config.batch_size = "many"
     with pytest.raises(UserError, match="'batch_size' holds 'many', which is no int"):
         auto_settings.read_run(config)

@@ -3,6 +3,7 @@
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -68,7 +69,7 @@ def _curves(
 ) -> str:
     """One curve per protocol, one panel per direction."""
     with plt.rc_context(STYLE):
-        figure, axes = _panels(results, len(results), 3.2, sharey=True)
+        figure, axes = _panels(results, min(2, len(results)), 3.2, sharey=True)
         for axis, by_protocol in zip(axes, results.values(), strict=True):
             for protocol, values in by_protocol.items():
                 x, y = zip(*points(values), strict=True) if points(values) else ((), ())
@@ -93,11 +94,18 @@ def _radii_with_items(values: Mapping[str, Any]) -> list[tuple[float, float]]:
 
 def top_n(results: Mapping[str, Any]) -> str:
     """Precision of the first N, one panel per direction."""
-    return _curves(results, _first_items, "precision of the first N", xlabel="N", xscale="log")
+    points = partial(_first_items, measure="precision_at")
+    return _curves(results, points, "precision of the first N", xlabel="N", xscale="log")
 
 
-def _first_items(values: Mapping[str, Any]) -> list[tuple[float, float]]:
-    return [(int(n), precision) for n, precision in values["precision_at"].items()]
+def recall_at(results: Mapping[str, Any]) -> str:
+    """How many queries find a relevant item among the first N, one panel per direction."""
+    points = partial(_first_items, measure="hit_rate_at")
+    return _curves(results, points, "Recall@N", xlabel="N", xscale="log")
+
+
+def _first_items(values: Mapping[str, Any], measure: str) -> list[tuple[float, float]]:
+    return [(int(n), value) for n, value in values[measure].items()]
 
 
 def training(lines: Iterable[Mapping[str, Any]]) -> str:
