@@ -147,7 +147,7 @@ def score(dataset: Dataset, method: str, kind: Kind, seed: int) -> dict[str, Any
     found = retrieval.retrieve(built, state, dataset.validation)
     bits = measure.bit_statistics(found)
     return {
-        "map": {task: round(one.mean_average_precision(), 4) for task, one in found.items()},
+        "map": {task: round(one.score(), 4) for task, one in found.items()},
         "random": round(measure.random_measures(found["image to text"])["map"], 4),
         "constant bits": {modality: values["constant"] for modality, values in bits.items()},
         "seconds": round(time.monotonic() - started, 1),

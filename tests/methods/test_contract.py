@@ -32,7 +32,7 @@ def train(made, data, workdir, **arguments):
 
 def mean_map(method, state, data):
     found = retrieval.retrieve(method, state, data.tasks)
-    return np.mean([one.mean_average_precision() for one in found.values()])
+    return np.mean([one.score() for one in found.values()])
 
 
 def each(names):
