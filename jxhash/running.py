@@ -7,10 +7,12 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
+from tqdm import tqdm
 
 import jxhash
 from jxhash import auto_settings, configuration, data, methods, processes
@@ -124,6 +126,9 @@ def _prepared(
     if processes.is_first() and artifacts.is_complete(workdir):
         finished = report.read(workdir / artifacts.REPORT)
     elif processes.is_first():
+        if settled.chosen:
+            listed = ", ".join(f"{key} {number}" for key, number in settled.chosen.items())
+            tqdm.write(f"auto: {listed} for {spec.num_train:,} training pairs", file=sys.stderr)
         held.enter_context(_claimed(workdir, config, dataset))
     return _Prepared(fingerprint, finished, dataset, settled, method)
 

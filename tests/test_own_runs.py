@@ -29,10 +29,11 @@ def run(folder, method, arrays, **changes):
     return jxhash.run(made, folder / "run")
 
 
-def test_pairs_without_labels(tmp_path, arrays):
+def test_pairs_without_labels(tmp_path, arrays, capfd):
     pairs = {name: arrays[name] for name in ("images", "texts")}
     report = run(tmp_path, "lcmh", pairs, validate_every=1)
     assert report["chosen"] == {"lcmh.anchors": 65}
+    assert "auto: lcmh.anchors 65 for 130 training pairs" in capfd.readouterr().err
     for task, texts in (("image to text", CAPTIONS), ("text to image", 1)):
         found = report["results"][task]
         encoded, chance = (
