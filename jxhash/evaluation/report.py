@@ -178,7 +178,12 @@ def _card_lines(report: Mapping[str, Any]) -> list[str]:
         *wrapped(_list(data.get("normalization", {}), "normalization: {}")),
         *wrapped(_list(report["chosen"], "auto: {}")),
         *wrapped(data.get("caution", "")),
+        *wrapped(_without_words(data.get("texts without a known word", 0))),
     ]
+
+
+def _without_words(number: int) -> str:
+    return f"texts without a known word, whose codes say nothing: {number:,}" if number else ""
 
 
 def _list(values: Mapping[str, Any], said: str) -> str:
