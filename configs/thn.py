@@ -19,15 +19,17 @@ def get_config(data: str = "clipart-emoji") -> ConfigDict:
         method="thn",
         data=data,
         bits=32,
+        batch_size=256,
         validate_every=10,
         thn=ConfigDict(
             {
                 "epochs": 120,
                 "layers": mlps((512,), dropout=0.5),
-                "similar_weight": 1.0,
+                "similar_weight": 6.0,
+                "balance_weight": 0.03,
                 "quantization_weight": 1e-4,
-                "mmd_weight": 0.3,
-                "optimizer": adam(3e-3, 3e-4, weight_decay=0.0),
+                "mmd_weight": 1.0,
+                "optimizer": adam(3e-3, 3e-4, weight_decay=1e-3),
             }
         ),
     )

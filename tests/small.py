@@ -251,6 +251,7 @@ CASES = {
             "epochs": 20,
             "layers": LAYERS,
             "similar_weight": 2.0,
+            "balance_weight": 0.01,
             "quantization_weight": 1e-4,
             "mmd_weight": 0.1,
             "optimizer": OPTIMIZER,

@@ -11,8 +11,9 @@ without the factor 1/2, a Gaussian kernel, the MMD within a batch.
 Ours: the similarity covers auxiliary pairs alone, labels of the two other collections are not read;
 L and Q are means over the pairs of a batch (a mean over pairs of a sum over both points is the sum
 of the means over rows); the kernel's width follows the median squared distance of the pooled rows;
-similar pairs, which are rare, may weigh more: with equal weights L pushes all images away from all
-texts; lambda, mu, optimiser and layers are settings.
+similar pairs, which are rare, may weigh more, and the squared mean of each bit may be added: else L
+pushes all images away from all texts by bits that are constant in both, with opposite signs;
+lambda, mu, optimiser and layers are settings.
 """
 
 import jax.numpy as jnp
@@ -33,6 +34,8 @@ class Settings:
     layers: MLPs
     #: of a similar pair beside a dissimilar one; the paper: 1
     similar_weight: Positive[float]
+    #: of the squared mean of each bit's outputs, which keeps bits from being constant; the paper: 0
+    balance_weight: NotNegative[float]
     #: lambda, of minus the logarithm of the outputs' magnitudes
     quantization_weight: NotNegative[float]
     #: mu, of the discrepancies; 0 learns from the auxiliary pairs alone
@@ -62,8 +65,11 @@ def build(settings: Settings, bits: int, spec: contract.Spec) -> contract.Method
             )
             for m in networks
         )
+        number = jnp.maximum(jnp.sum(batch.where), 1)
+        E = sum(losses.bit_balance_loss(z[m] / number, where=batch.where) for m in networks)
         C = L + settings.quantization_weight * Q + settings.mmd_weight * D
-        return updates.Terms(C, {"likelihood": L, "quantization": Q, "mmd": D})
+        C += settings.balance_weight * E
+        return updates.Terms(C, {"likelihood": L, "quantization": Q, "mmd": D, "balance": E})
 
     joint = updates.descent("networks", networks, objective, settings.optimizer)
     stages = (contract.Stage("joint", settings.epochs, (joint,)),)

@@ -21,7 +21,14 @@ def mmd(a, b):
 
 def test_loss_is_the_objective_of_the_paper():
     data, chosen = small.dataset(), [2, 5, 7, 11]
-    method = build("thn", data, quantization_weight=0.01, mmd_weight=0.5, similar_weight=3.0)
+    method = build(
+        "thn",
+        data,
+        quantization_weight=0.01,
+        mmd_weight=0.5,
+        similar_weight=3.0,
+        balance_weight=0.2,
+    )
     params, _, metrics = joint_step(method, data, chosen)
 
     pairs = {name: array[chosen] for name, array in data.training["pairs"].items()}
@@ -36,8 +43,9 @@ def test_loss_is_the_objective_of_the_paper():
             L += (3 if shares else 1) * (np.log1p(np.exp(product)) - shares * product)
             Q += -np.log(np.abs(z["image"][i])).sum() - np.log(np.abs(z["text"][j])).sum()
     D = mmd(query, z["image"]) + mmd(database, z["text"])
-    expected = {"likelihood": L / 16, "quantization": Q / 16, "mmd": D}
-    expected["loss"] = L / 16 + 0.01 * Q / 16 + 0.5 * D
+    E = sum(np.sum(np.mean(z[m], axis=0) ** 2) for m in MODALITIES)
+    expected = {"likelihood": L / 16, "quantization": Q / 16, "mmd": D, "balance": E}
+    expected["loss"] = L / 16 + 0.01 * Q / 16 + 0.5 * D + 0.2 * E
     assert_terms(metrics, expected)
 
 
