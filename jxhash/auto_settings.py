@@ -4,12 +4,14 @@ The rules are ours, chosen on validation rows of several data sets (experiments/
 """
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
 
 from jxhash import configuration
+from jxhash.errors import UserError
 
 AUTO = "auto"
 
@@ -33,13 +35,17 @@ def _epochs(rows: int, batch_size: int) -> int:
     return max(_LEAST_EPOCHS, round(_STEPS / math.ceil(rows / batch_size)))
 
 
-# From the number of training rows and the batch size.
-_RULES: Mapping[str, Callable[[int, int], int]] = {
-    "batch_size": lambda rows, batch_size: _batch_size(rows),
-    "epochs": _epochs,
-    "image_epochs": _epochs,
-    "text_epochs": _epochs,
-    "anchors": lambda rows, batch_size: min(_MOST_ANCHORS, rows // 2),
+def _anchors(rows: int, bits: int) -> int:
+    return min(rows, max(bits + 1, min(_MOST_ANCHORS, rows // 2)))
+
+
+# From the number of training rows, the batch size and the bits.
+_RULES: Mapping[str, Callable[[int, int, int], int]] = {
+    "batch_size": lambda rows, batch_size, bits: _batch_size(rows),
+    "epochs": lambda rows, batch_size, bits: _epochs(rows, batch_size),
+    "image_epochs": lambda rows, batch_size, bits: _epochs(rows, batch_size),
+    "text_epochs": lambda rows, batch_size, bits: _epochs(rows, batch_size),
+    "anchors": lambda rows, batch_size, bits: _anchors(rows, bits),
 }
 
 
@@ -54,8 +60,7 @@ def resolved(config: ml_collections.ConfigDict, rows: int) -> Resolved:
     """Puts a number wherever a config says "auto" for a setting that has a rule.
 
     Args:
-      config: as a file of configs/ returns it, or with settings changed on the command line, where
-        such a setting is a text.
+      config: as a file of configs/ returns it.
       rows: the number of training pairs.
     """
     chosen: dict[str, int] = {}
@@ -65,9 +70,9 @@ def resolved(config: ml_collections.ConfigDict, rows: int) -> Resolved:
         if rule is None or not isinstance(value, str):
             return value
         if value == AUTO:
-            chosen[key] = rule(rows, batch_size)
+            chosen[key] = rule(rows, batch_size, config.get("bits", 0))
             return chosen[key]
-        return int(value) if value.isdecimal() else value
+        return value
 
     def resolve(values: Mapping[str, Any], within: str, batch_size: int) -> dict[str, Any]:
         return {
@@ -81,6 +86,35 @@ def resolved(config: ml_collections.ConfigDict, rows: int) -> Resolved:
     batch_size = number("batch_size", values.get("batch_size"))
     values = resolve(values, "", batch_size if type(batch_size) is int and batch_size > 0 else 1)
     return Resolved(ml_collections.ConfigDict(values), chosen)
+
+
+def leave_open(config: ml_collections.ConfigDict, keys: Sequence[str]) -> None:
+    """Sets settings to "auto".
+
+    Raises:
+      UserError: one of them has no rule.
+      KeyError: the config has no such key.
+    """
+    for key in keys:
+        if key.rpartition(".")[2] not in _RULES:
+            raise UserError(f"config key {key!r} cannot be 'auto', only {', '.join(_RULES)}")
+    config.update_from_flattened_dict(dict.fromkeys(keys, AUTO))
+
+
+def read_numbers(config: ml_collections.ConfigDict) -> None:
+    """Turns texts into numbers in the settings that may be "auto", as the command line brings them.
+
+    >>> config = ml_collections.ConfigDict({"batch_size": "48", "method": "7"})
+    >>> read_numbers(config)
+    >>> config.to_dict()
+    {'batch_size': 48, 'method': '7'}
+    """
+    for key, value in list(config.items()):
+        if isinstance(value, ml_collections.ConfigDict):
+            read_numbers(value)
+        elif key in _RULES and isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,9}", value):
+            with config.ignore_type():
+                config[key] = int(value)
 
 
 def read_run(config: ml_collections.ConfigDict) -> configuration.Run:

@@ -48,10 +48,18 @@ _PROCESS = flags.DEFINE_integer(
 )
 
 
+# config_flags reads a number where the config has one.
+_AUTO = re.compile(r"--?config\.([\w.]+)=auto")
+
+
 def _parse(arguments: Sequence[str]) -> list[str]:
     """Parses the flags; turns errors in them into a UserError."""
+    open_keys = [found[1] for found in map(_AUTO.fullmatch, arguments) if found]
     try:
-        return flags.FLAGS(_with_config_found(arguments))
+        rest = flags.FLAGS(_with_config_found([a for a in arguments if not _AUTO.fullmatch(a)]))
+        if open_keys:
+            auto_settings.leave_open(_CONFIG.value, open_keys)
+        return rest
     except AttributeError as error:
         raise UserError(_unknown_key(error)) from error
     except KeyError as error:
@@ -91,6 +99,7 @@ def main(arguments: Sequence[str]) -> None:
     if _CONFIG.value is None:
         raise UserError("no config given; begin with --config=configs/thn.py")
     config = _CONFIG.value
+    auto_settings.read_numbers(config)
     auto_settings.read_run(config)
     # Otherwise the libraries below log every step.
     logging.set_verbosity(logging.WARNING)

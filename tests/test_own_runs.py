@@ -52,14 +52,18 @@ def test_pairs_without_labels(tmp_path, arrays, capfd):
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     validation = [json.loads(line) for line in lines if "validation" in line]
     assert 0 < validation[-1]["image to text"] <= 1
+    assert str(np.load(tmp_path / "run" / "normalization.npz")["image_kind"]) == "scale"
     kept = np.load(tmp_path / "run" / "normalization.npz", allow_pickle=False)
     assert kept["image_centre"].shape == (12,)
 
 
 def test_a_training_on_everything_is_no_test(tmp_path, arrays):
     report = run(tmp_path, "chn", arrays, split="all", **{"chn.epochs": 2, "batch_size": 32})
-    assert "this is no test" in table(report)
-    assert b"this is no test" in (tmp_path / "run" / "report.html").read_bytes()
+    assert "validation, not a test" in table(report)
+    assert b"validation, not a test" in (tmp_path / "run" / "report.html").read_bytes()
+    codes = np.load(tmp_path / "run" / "codes.npz", allow_pickle=False)
+    assert len(codes["image_index"]) == ROWS
+    assert len(codes["text_index"]) == ROWS * CAPTIONS
     assert report["results"]["image to text"]["encoded"]["map"] > 0
     assert report["protocol"]["data"]["split"].startswith("train: every row but the validation")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from jxhash.data.dataset import Dataset, Input, Items, Task, json_hash
+from jxhash.data.dataset import Dataset, Input, Items, Task, content_hash, json_hash
 from jxhash.data.pictures.decoding import Pictures
 from jxhash.inputs import normalization
 from jxhash.inputs.normalization import Normalization
@@ -28,6 +28,7 @@ def from_parts(
     vocabulary_size: int | None = None,
     given: Collection[str] = (),
     captions: Sequence[str] | None = None,
+    rows: np.ndarray | None = None,
 ) -> Dataset:
     """A data set of n pairs; see `Dataset` and `Items`.
 
@@ -42,82 +43,93 @@ def from_parts(
       vocabulary_size: see `Dataset`.
       given: see `Dataset`.
       captions: the titles of all rows of a `Grouped` array of texts.
+      rows: the numbers of all that can be used; None for those of the parts.
 
     Raises:
       UserError: as `Dataset` does.
     """
-    relevance = np.arange(len(titles)) if labels is None else labels
-    grouped = {name for name, values in inputs.items() if isinstance(values, Grouped)}
+    rows = np.unique(np.concatenate(list(parts.values()))) if rows is None else rows
+    pairs = _Pairs(inputs, labels, titles, pictures, vocabulary_size, frozenset(given), captions)
+    everything = functools.partial(_on_everything, pairs, card, parts["validation"], rows)
+    return dataclasses.replace(pairs.divided(card, parts), on_everything=everything)
 
-    @functools.cache
-    def of_items(part: str) -> Items:
-        rows = parts[part]
-        own = {name: _taken(values, rows) for name, values in inputs.items() if name not in grouped}
-        shown = None if pictures is None else pictures.take(rows)
-        return Items(own, relevance[rows], [titles[row] for row in rows], shown)
 
-    @functools.cache
-    def of_rows(part: str, modality: str) -> Items:
-        items, every = parts[part], inputs[modality]
-        assert isinstance(every, Grouped)
-        rows = every.rows_of(items)
-        owner = np.repeat(items, every.counts[items])
-        said = [titles[item] for item in owner] if captions is None else [captions[r] for r in rows]
-        return Items({modality: every.flat.take(rows)}, relevance[owner], said)
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Pairs:
+    """The arguments of `from_parts` of that name."""
 
-    def side(part: str, modality: str) -> Items:
-        return of_rows(part, modality) if modality in grouped else of_items(part)
+    inputs: Mapping[str, Input]
+    labels: np.ndarray | None
+    titles: Sequence[str]
+    pictures: Pictures | None
+    vocabulary_size: int | None
+    given: frozenset[str]
+    captions: Sequence[str] | None
 
-    def directions(queries: str, database: str) -> tuple[Task, ...]:
-        return tuple(
-            Task(one, other, side(queries, one), side(database, other), by_pairs=labels is None)
-            for one, other in (("image", "text"), ("text", "image"))
+    def divided(self, card: Mapping[str, Any], parts: Mapping[str, np.ndarray]) -> Dataset:
+        """The data set of some parts."""
+        items = {part: self.items(rows) for part, rows in parts.items() if len(rows)}
+
+        def directions(queries: str, database: str) -> tuple[Task, ...]:
+            return tuple(
+                Task(one, other, items[queries][one], items[database][other], self.labels is None)
+                for one, other in (("image", "text"), ("text", "image"))
+            )
+
+        rows = parts["train"]
+        train: dict[str, RowArray] = {n: _taken(array, rows) for n, array in self.inputs.items()}
+        if self.labels is not None:
+            train["labels"] = self.labels[rows]
+        # Without labels a validation row's partner is among the validation rows.
+        among = "validation" if self.labels is None else "train"
+        return Dataset(
+            card=card,
+            training={"pairs": train},
+            tasks=directions("query", "database"),
+            validation=directions("validation", among) if "validation" in items else (),
+            trained=None if self.labels is None else items["train"]["image"],
+            vocabulary_size=self.vocabulary_size,
+            given=self.given,
         )
 
-    rows = parts["train"]
-    train: dict[str, RowArray] = {name: _taken(values, rows) for name, values in inputs.items()}
-    if labels is not None:
-        train["labels"] = labels[rows]
-    # Without labels a validation row's partner is among the validation rows.
-    among = "validation" if labels is None else "train"
-    return Dataset(
-        card=card,
-        training={"pairs": train},
-        tasks=directions("query", "database"),
-        validation=directions("validation", among) if len(parts["validation"]) else (),
-        trained=None if labels is None else of_items("train"),
-        vocabulary_size=vocabulary_size,
-        given=frozenset(given),
-        on_everything=lambda: from_parts(
-            {**card, **_EVERYTHING, "sha256": json_hash({"own": card["sha256"], **_EVERYTHING})},
-            inputs,
-            labels,
-            titles,
-            pictures,
-            _everything(parts, labels is not None),
-            vocabulary_size,
-            given,
-            captions,
-        ),
-    )
+    def items(self, rows: np.ndarray) -> dict[str, Items]:
+        """The items of each modality that some pairs have."""
+        grouped = {n: array for n, array in self.inputs.items() if isinstance(array, Grouped)}
+        others = {n: _taken(array, rows) for n, array in self.inputs.items() if n not in grouped}
+        shown = None if self.pictures is None else self.pictures.take(rows)
+        of_pairs = Items(others, self._relevance(rows), [self.titles[row] for row in rows], shown)
+        of_rows = {n: self._items_of_rows(n, array, rows) for n, array in grouped.items()}
+        return {"image": of_pairs, "text": of_pairs, **of_rows}
+
+    def _items_of_rows(self, modality: str, array: Grouped, pairs: np.ndarray) -> Items:
+        rows, owner = array.rows_of(pairs), np.repeat(pairs, array.counts[pairs])
+        titles = [self.titles[pair] for pair in owner]
+        if self.captions is not None:
+            titles = [self.captions[row] for row in rows]
+        return Items({modality: array.flat.take(rows)}, self._relevance(owner), titles)
+
+    def _relevance(self, pairs: np.ndarray) -> np.ndarray:
+        return pairs if self.labels is None else self.labels[pairs]
 
 
-_EVERYTHING = {
-    "split": "train: every row but the validation rows, which are the queries",
-    "caution": "the queries are validation rows: this is no test",
-}
-
-
-def _everything(parts: Mapping[str, np.ndarray], has_labels: bool) -> dict[str, np.ndarray]:
-    """Parts of the same rows without a test; validation rows are drawn where there are none."""
-    rows = np.unique(np.concatenate(list(parts.values())))
-    validation = parts["validation"]
+def _on_everything(
+    pairs: _Pairs, card: Mapping[str, Any], validation: np.ndarray, rows: np.ndarray
+) -> Dataset:
+    """Every row but the validation rows for training; those are drawn where there are none."""
     if not len(validation):
         size = max(1, min(MOST_VALIDATION, len(rows) // 10))
         validation = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
     train = np.setdiff1d(rows, validation)
-    database = train if has_labels else validation
-    return {"train": train, "validation": validation, "query": validation, "database": database}
+    database = validation if pairs.labels is None else train
+    parts = {"train": train, "validation": validation, "query": validation, "database": database}
+    said = {
+        "split": "train: every row but the validation rows, which are the queries",
+        "caution": "validation, not a test: the queries are the validation rows",
+        "sizes": {part: len(numbers) for part, numbers in parts.items()},
+        "sha256": json_hash({"own": card["sha256"], "split": content_hash(parts)}),
+    }
+    dataset = pairs.divided({**card, **said}, parts)
+    return dataclasses.replace(dataset, index=pairs.items(rows))
 
 
 def _taken(values: Input, rows: np.ndarray) -> Any:
@@ -163,6 +175,7 @@ def normalized(dataset: Dataset, kind: normalization.Kind) -> Dataset:
         tasks=tasks(dataset.tasks),
         validation=tasks(dataset.validation),
         trained=dataset.trained and items(dataset.trained),
+        index={modality: items(given) for modality, given in dataset.index.items()},
         normalizations=maps,
     )
 

@@ -75,6 +75,8 @@ class Dataset:
     given: frozenset[str] = frozenset()
     # How features of a modality were normalised.
     normalizations: Mapping[str, Normalization] = dataclasses.field(default_factory=dict)
+    # modality -> all items, to be found later; empty where nobody asks for them.
+    index: Mapping[str, Items] = dataclasses.field(default_factory=dict)
     # The same data with all rows but the validation rows for training, where that can be.
     on_everything: Callable[[], "Dataset"] | None = None
 

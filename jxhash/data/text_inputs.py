@@ -6,22 +6,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jxhash.inputs import text_forms
-from jxhash.inputs.text_forms import TextForm, Words
-from jxhash.rows import Grouped, in_memory
+from jxhash.inputs.text_forms import Words
+from jxhash.rows import Grouped, Rows, in_memory
 
 
 class TextInputs(NamedTuple):
-    """What a form makes of texts.
+    """The texts of a data set as networks read them.
 
     Attributes:
       arrays: a row a text; of items with several texts `Grouped`.
-      card: its entries in the card of the data set.
-      form: fitted on the texts of the training items.
+      card: their entries in the card of the data set.
+      vocabulary_size: see `Dataset`.
+      captions: of items with several texts, those that the rows of `arrays` stand for.
+      lost: the numbers of the items of which no text has a known word; their rows say nothing.
     """
 
-    arrays: np.ndarray | Grouped
+    arrays: np.ndarray | Rows | Grouped
     card: Mapping[str, Any]
-    form: TextForm
+    vocabulary_size: int | None = None
+    captions: Sequence[str] | None = None
+    lost: np.ndarray = np.zeros(0, np.int64)
 
 
 def text_inputs(
@@ -50,8 +54,15 @@ def text_inputs(
         return [texts[row] for row in rows]
 
     form = text_forms.fit(of(train), words)
-    card, arrays = form.card(of(kept)), form.arrays(texts)
+    card, arrays, usable = form.card(of(kept)), form.arrays(texts), form.usable(texts)
     if counts is None:
-        return TextInputs(arrays, card, form)
+        lost = np.flatnonzero(~usable)
+        return TextInputs(arrays, card, form.vocabulary_size, lost=lost)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    has_words = np.bincount(owner[usable], minlength=len(counts)) > 0
+    taken = np.flatnonzero(usable | ~has_words[owner])
+    counts = np.bincount(owner[taken])
     card["texts an item"] = f"{counts.min()} to {counts.max()}, of which a step draws one"
-    return TextInputs(Grouped(in_memory(arrays), counts), card, form)
+    grouped = Grouped(in_memory(arrays[taken]), counts)
+    known, lost = [texts[row] for row in taken.tolist()], np.flatnonzero(~has_words)
+    return TextInputs(grouped, card, form.vocabulary_size, known, lost)

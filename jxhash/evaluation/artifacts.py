@@ -91,7 +91,8 @@ def write(
         chosen=settled.chosen,
         verdict=[*verdict.of_codes(encoded), *verdict.of_results(encoded, results)],
     )
-    write_atomically(workdir / CODES, to_npz(_codes(trained)))
+    arrays = _codes(trained) | _index(method, state, dataset)
+    write_atomically(workdir / CODES, to_npz(arrays))
     write_report(workdir, made, trained, definitions, encoded, metrics_lines)
     return made
 
@@ -119,6 +120,17 @@ def to_npz(arrays: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
+
+
+def _index(method: Method, state: HashState, dataset: Dataset) -> dict[str, Any]:
+    """Database entries of all items that the data set wants indexed, as "image_index"."""
+    entries = {
+        f"{modality}_index": retrieval.entries(method, state, modality, items)
+        for modality, items in dataset.index.items()
+    }
+    if method.code.levels is None:
+        return entries
+    return {name: codes.pack(one) for name, one in entries.items()}
 
 
 def _codes(trained: Mapping[str, Mapping[str, Found]]) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def _card_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def _without_words(number: int) -> str:
-    return f"texts without a known word, whose codes say nothing: {number:,}" if number else ""
+    return f"texts without a known word: {number:,}" if number else ""
 
 
 def _list(values: Mapping[str, Any], said: str) -> str:

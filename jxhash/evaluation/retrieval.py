@@ -15,11 +15,15 @@ def retrieve(method: Method, state: HashState, tasks: tuple[Task, ...]) -> dict[
     """Task name -> results of its queries among the encoded items of its database."""
     found = {}
     for task in tasks:
-        modality = task.database_modality
-        outputs = encode(method, state, modality, task.database.inputs[modality])
-        entries = np.asarray(method.code.entries(state.buffers, outputs))
-        found[task.name] = _search(method, state, task, task.database, entries)
+        own = entries(method, state, task.database_modality, task.database)
+        found[task.name] = _search(method, state, task, task.database, own)
     return found
+
+
+def entries(method: Method, state: HashState, modality: str, items: Items) -> np.ndarray:
+    """What a database keeps of items, [n, width]."""
+    outputs = encode(method, state, modality, items.inputs[modality])
+    return np.asarray(method.code.entries(state.buffers, outputs))
 
 
 def retrieve_learned(method: Method, state: HashState, dataset: Dataset) -> dict[str, Found]:

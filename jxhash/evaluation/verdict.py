@@ -10,8 +10,8 @@ from jxhash.evaluation.measure import Found
 _MANY = 1 / 4
 
 _OF_CODES = (
-    "likely causes: features on another scale (config key 'normalization'), too high a learning "
-    "rate, or too few similar pairs (the method's weights)"
+    "likely causes: features that hardly differ or are on another scale (config key "
+    "'normalization'), too high a learning rate, or too few similar pairs (the method's weights)"
 )
 _OF_CHANCE = (
     "likely causes: texts and pictures of a row that do not belong together, too short a training, "
@@ -60,17 +60,17 @@ def of_results(found: Mapping[str, Found], results: Mapping[str, Mapping[str, An
     """
     lines = []
     for task, one in found.items():
+        lost = int((~one.answerable).sum())
+        if lost:
+            lines.append(
+                f"{task}: {lost:,} of {len(one.query):,} queries have nothing relevant in the "
+                "database"
+            )
         values, chance = results[task][measure.ENCODED], results[task][measure.RANDOM]["map"]
         if values["map_interval"] and values["map_interval"][0] <= chance:
             low, high = values["map_interval"]
             lines.append(
                 f"{task}: MAP {values['map']:.3f} ({low:.3f}-{high:.3f}) is not above that of a "
                 f"random ranking, {chance:.3f}; {_OF_CHANCE}"
-            )
-        lost = int((~one.answerable).sum())
-        if lost:
-            lines.append(
-                f"{task}: {lost:,} of {len(one.query):,} queries have nothing relevant in the "
-                "database"
             )
     return lines

@@ -75,11 +75,11 @@ def fit(kind: Kind, features: Rows) -> Normalization:
 
 
 def arrays_of(maps: Mapping[str, Normalization]) -> dict[str, np.ndarray]:
-    """The arrays of each modality's normalisation, under "image_centre" and the like."""
+    """The parts of each modality's normalisation, under "image_kind" and the like."""
     return {
-        f"{modality}_{name}": getattr(one, name)
+        f"{modality}_{name}": np.asarray(getattr(one, name))
         for modality, one in maps.items()
-        for name in ("centre", "factor")
+        for name in ("kind", "centre", "factor")
     }
 
 

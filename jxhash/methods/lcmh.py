@@ -54,6 +54,11 @@ class Settings:
 
 def build(settings: Settings, bits: int, spec: contract.Spec) -> contract.Method:
     k = settings.anchors
+    if bits >= spec.num_train:
+        raise UserError(
+            f"LCMH needs more training rows than bits, {bits}, and there are {spec.num_train}; "
+            "lower the config key 'bits'"
+        )
     if not bits < k <= spec.num_train:
         raise UserError(
             f"config key 'anchors' must be above the {bits} bits and at most the "

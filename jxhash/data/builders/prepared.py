@@ -19,7 +19,7 @@ from jxhash.data.assemble import from_parts
 from jxhash.data.dataset import Dataset, Input, content_hash
 from jxhash.data.pictures import feature_files
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, in_squares, said_of
-from jxhash.data.text_inputs import text_inputs
+from jxhash.data.text_inputs import TextInputs, text_inputs
 from jxhash.errors import UserError
 from jxhash.inputs.text_forms import Words
 from jxhash.rows import Grouped
@@ -313,11 +313,11 @@ def dataset(
     """
     if len(images) != len(pairs.ids):
         raise UserError(f"{len(images):,} images were given for {len(pairs.ids):,} pairs")
-    texts, text_card, vocabulary_size = _texts(pairs, split, words)
-    inputs: dict[str, Input] = {"image": images, "text": texts}
+    texts = _texts(pairs, split, words)
+    inputs: dict[str, Input] = {"image": images, "text": texts.arrays}
     arrays: dict[str, Any] = {**inputs, "ids": np.array(pairs.ids)}
-    if isinstance(texts, Grouped):
-        arrays |= {"text": texts.flat[:], "texts": texts.counts}
+    if isinstance(texts.arrays, Grouped):
+        arrays |= {"text": texts.arrays.flat[:], "texts": texts.arrays.counts}
     if pairs.labels is not None:
         arrays["labels"] = pairs.labels
     name = pairs.name
@@ -329,7 +329,7 @@ def dataset(
         "name": name,
         "version": pairs.version,
         "image": said_of(images),
-        **text_card,
+        **texts.card,
         "split": dict(split.card),
         "sizes": split.card["sizes"],
         "skipped": dict(pairs.metadata["skipped"]),
@@ -348,29 +348,25 @@ def dataset(
         [title.partition("\n")[0] for title in titles],
         pairs.pictures,
         parts,
-        vocabulary_size,
+        texts.vocabulary_size,
         given,
-        captions="\n".join(pairs.texts).split("\n") if isinstance(texts, Grouped) else None,
+        texts.captions,
     )
 
 
-def _texts(
-    pairs: Pairs, split: protocols.Split, words: Words | None
-) -> tuple[np.ndarray | Grouped, Mapping[str, Any], int | None]:
-    """What networks read of texts, its entries in the card, and the number of words of tokens."""
+def _texts(pairs: Pairs, split: protocols.Split, words: Words | None) -> TextInputs:
     if words is not None or pairs.labels is None:
         texts, counts = pairs.texts, None
         if pairs.labels is None:
             counts = np.array([1 + text.count("\n") for text in texts], np.int64)
             texts = "\n".join(texts).split("\n")
         every = np.arange(len(pairs.texts))
-        made = text_inputs(texts, counts, every, split.train, words or Words())
-        return made.arrays, made.card, made.form.vocabulary_size
+        return text_inputs(texts, counts, every, split.train, words or Words())
     if not pairs.words.shape[1]:
         said = "the archive's own features"
-        return pairs.arrays["text_features"].astype(np.float32), {"text": said}, None
+        return TextInputs(pairs.arrays["text_features"].astype(np.float32), {"text": said})
     card = {
         "text": f"which of the {pairs.words.shape[1]} words of all pairs a text has",
         "texts without a known word": int((~pairs.words.any(axis=1)).sum()),
     }
-    return pairs.words, card, None
+    return TextInputs(pairs.words, card)

@@ -31,12 +31,13 @@ from jxhash.data.own.collect import Collected, collect, table_of
 from jxhash.data.own.description import Description, describe
 from jxhash.data.own.tables import Table
 from jxhash.data.pictures.decoding import EncodedPictures, Pictures, damage, said_of
-from jxhash.data.text_inputs import text_inputs
+from jxhash.data.text_inputs import TextInputs, text_inputs
 from jxhash.errors import UserError
 from jxhash.inputs.text_forms import Words
 from jxhash.rows import Grouped, Rows, in_memory, unstacked
 
 _TITLE_LENGTH = 80
+_NO_KNOWN_WORD = "no known word"
 # Networks have a row of numbers for each.
 _MOST_WORDS = 2**24
 
@@ -124,7 +125,7 @@ def _divided(
     return splits.divide(kept, own, sizes, seed, by_pairs=collected.labels is None)
 
 
-def _tokens(where: str, values: Rows) -> tuple[np.ndarray, dict[str, Any], int]:
+def _tokens(where: str, values: Rows) -> TextInputs:
     whole = np.asarray(values)
     if (
         whole.ndim != 2
@@ -135,7 +136,7 @@ def _tokens(where: str, values: Rows) -> tuple[np.ndarray, dict[str, Any], int]:
         raise UserError(f"{where}: tokens are a matrix of word numbers from 1, and 0 at the end")
     size = int(whole.max())
     card = {"text": f"numbers of {size} words, in order; 0 at the end"}
-    return whole.astype(np.int32), card, size
+    return TextInputs(whole.astype(np.int32), card, size)
 
 
 def _pictures(paths: Sequence[pathlib.Path]) -> Pictures:
@@ -157,9 +158,11 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         collected = collected._replace(problems=[*collected.problems, *damaged])
         kept, skipped = _kept(collected, description.skip)
     parts, rule = _divided(description, collected, kept)
-    texts, text_card, vocabulary_size = _texts(collected, kept, parts["train"], description.words)
-    inputs: dict[str, Rows | Grouped | EncodedPictures] = {}
-    inputs["text"] = in_memory(texts) if isinstance(texts, np.ndarray) else texts
+    texts = _texts(collected, kept, parts["train"], description.words)
+    if lost := np.intersect1d(texts.lost, kept).size:
+        kept, skipped = np.setdiff1d(kept, texts.lost), {**skipped, _NO_KNOWN_WORD: int(lost)}
+        parts = {part: _with_words(part, rows, texts.lost) for part, rows in parts.items()}
+    inputs: dict[str, Rows | Grouped | EncodedPictures] = {"text": _as_rows(texts.arrays)}
     images = collected.arrays.get("image") if collected.encoded is None else collected.encoded
     if images is not None:
         inputs["image"] = images
@@ -175,7 +178,7 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         "files": files,
         "sizes": {name: len(rows) for name, rows in parts.items()},
         "split": rule,
-        **text_card,
+        **texts.card,
         "image": "pictures, without features" if images is None else said_of(images),
         **_labels_card(collected, kept),
         "skipped": skipped,
@@ -190,9 +193,10 @@ def _dataset(description: Description, collected: Collected) -> Dataset:
         _titles(collected),
         pictures,
         parts,
-        vocabulary_size,
+        texts.vocabulary_size,
         given=[name for name in given if name == "image" or collected.texts is None],
-        captions=collected.texts if collected.captions is not None else None,
+        captions=texts.captions,
+        rows=kept,
     )
 
 
@@ -205,18 +209,25 @@ def _labels_card(collected: Collected, kept: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _texts(
-    collected: Collected, kept: np.ndarray, train: np.ndarray, words: Words
-) -> tuple[Rows | Grouped | np.ndarray, Mapping[str, Any], int | None]:
-    """What networks read of texts, its entries in the card, and the number of words of tokens."""
+def _texts(collected: Collected, kept: np.ndarray, train: np.ndarray, words: Words) -> TextInputs:
     if "tokens" in collected.arrays:
         return _tokens(collected.where["tokens"], collected.arrays["tokens"])
     if collected.texts is not None:
-        made = text_inputs(collected.texts, collected.captions, kept, train, words)
-        return made.arrays, made.card, made.form.vocabulary_size
+        return text_inputs(collected.texts, collected.captions, kept, train, words)
     given = collected.arrays["text"]
     said = f"vectors of {given.shape[1:]} as given"
-    return (unstacked(given) if given.ndim == 3 else given), {"text": said}, None
+    return TextInputs(unstacked(given) if given.ndim == 3 else given, {"text": said})
+
+
+def _as_rows(arrays: np.ndarray | Rows | Grouped) -> Rows | Grouped:
+    return in_memory(arrays) if isinstance(arrays, np.ndarray) else arrays
+
+
+def _with_words(part: str, rows: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    known = np.setdiff1d(rows, lost)
+    if rows.size and not known.size:
+        raise UserError(f"no text of the part {part!r} has a known word; give other texts")
+    return known
 
 
 def _titles(collected: Collected) -> Sequence[str]:

@@ -68,9 +68,14 @@ def divide(
 
     free = np.setdiff1d(rows, np.concatenate([*own.values(), rows[:0]]))
     most = _MOST_QUERIES_BY_PAIRS if by_pairs else _MOST_QUERIES
-    query = taken("query", free, min(most, len(free) // 10))
+    query = taken("query", free, max(1, min(most, len(free) // 10)))
     if "database" in own:
         database = taken("database", rows, 0)
+        if by_pairs and not np.isin(query, database).any():
+            raise UserError(
+                "no query has its partner in the database; leave out the rows of the database, "
+                "and the queries search among each other"
+            )
     elif by_pairs:
         database = query
         said.append("database: the other halves of the queries")

@@ -578,7 +578,7 @@ def test_ids_that_do_not_match(folder):
             ": 60 is not in 0 to 59",
         ),
         ({"image": FEATURES, "text": TAGS, "labels": LABELS[:, :0]}, "a row an item"),
-        ({"image": FEATURES[:3], "text": TAGS[:3], "labels": LABELS[:3]}, "cannot be drawn"),
+        ({"image": FEATURES[:1], "text": TAGS[:1], "labels": LABELS[:1]}, "cannot be drawn"),
     ],
 )
 def test_arrays_that_do_not_fit(contents, says, tmp_path):

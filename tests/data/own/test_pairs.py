@@ -69,16 +69,48 @@ def test_a_last_training_on_everything(tmp_path):
         np.testing.assert_array_equal(held, own.validation[0].query.labels)
         np.testing.assert_array_equal(held, everything.tasks[0].query.labels)
         assert len(everything.training["pairs"]["image"]) == ROWS - len(held)
-        assert "no test" in everything.card["caution"]
+        assert "not a test" in everything.card["caution"]
+        assert everything.card["sizes"]["train"] == ROWS - len(held)
+        assert [len(items) for items in everything.index.values()] == [ROWS, ROWS]
         assert everything.card["sha256"] != own.card["sha256"]
 
 
-def test_partners_that_are_not_searched_are_the_user_s_choice(tmp_path):
+def test_everything_is_more_than_a_split_of_small_sizes(tmp_path):
+    np.savez(tmp_path / "a.npz", images=FEATURES, tags=TAGS)
+    split = {"query": 5, "train": 20, "validation": 4}
+    (tmp_path / "dataset.json").write_text(json.dumps({"data": "a.npz", "split": split}))
+    own = data.load(str(tmp_path))
+    assert len(own.training["pairs"]["image"]) == 20
+    assert len(own.on_everything().training["pairs"]["image"]) == ROWS - 4
+
+
+def test_partners_that_are_not_searched(tmp_path):
     np.savez(tmp_path / "a.npz", images=FEATURES, tags=TAGS)
     rows = {"query": [0, 1, 2], "database": list(range(2, 40)), "train": list(range(10, ROWS))}
     (tmp_path / "dataset.json").write_text(json.dumps({"data": "a.npz", "split": rows}))
     task, _ = data.load(str(tmp_path)).tasks
     assert np.isin(task.query.labels, task.database.labels).tolist() == [False, False, True]
+    rows["database"] = list(range(3, 40))
+    (tmp_path / "dataset.json").write_text(json.dumps({"data": "a.npz", "split": rows}))
+    with pytest.raises(UserError, match="no query has its partner in the database; leave out"):
+        data.load(str(tmp_path))
+
+
+def test_texts_without_a_known_word_are_left_out(tmp_path):
+    lines = ["id,caption", *(f"{row},a red gull {row % 7}" for row in range(40))]
+    lines += ["40,🙂", "41,a red gull", "41,🙂", "42,??"]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    np.savez(tmp_path / "features.npz", ids=np.arange(43), features=np.eye(43, 6))
+    dataset = data.load(str(tmp_path))
+    assert dataset.card["skipped"] == {"no known word": 2}
+    assert sum(dataset.card["sizes"].values()) - dataset.card["sizes"]["query"] == 41
+    everything = dataset.on_everything()
+    assert sorted(everything.index["image"].labels) == [*range(40), 41]
+    assert "🙂" not in everything.index["text"].titles
+    lines = ["id,caption", *(f"{row},🙂" for row in range(43))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="no word occurs in 2 of the"):
+        data.load(str(tmp_path))
 
 
 @pytest.mark.parametrize("labels", [np.arange(ROWS), IDS])
