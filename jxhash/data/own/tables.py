@@ -123,7 +123,8 @@ def read_table(
     if own is not None:
         united = [[name for row in of_item for name in own[row]] for of_item in items]
         labels, label_names = multi_hot(str(file), united, rules.most_classes)
-        unlabelled = np.flatnonzero(~labels.any(axis=1))
+        # One that is said to have no label is not missing.
+        unlabelled = [row for row, names in enumerate(united) if not names]
         problems += problem(MISSING_LABELS, unlabelled, lambda row: f"{shown[row]}: no labels")
     parts = {}
     if names["split"] is not None:

@@ -227,6 +227,17 @@ def test_captions_of_flickr8k_are_a_table(tmp_path):
          [["polar bear"], ["brown bear"], ["black bear"]]),
         (["New York, NY", "a", "b"], [["New York, NY"], ["a"], ["b"]]),
         (["sea;sky, blue"], [["sea", "sky, blue"]]),
+        (["a;b", "a|b", "b\uff1bc"], [["a", "b"], ["a", "b"], ["b", "c"]]),
+        (["海\uff0c天", "天", "海、天", "海"], [["海", "天"], ["天"], ["海", "天"], ["海"]]),
+        (["N/A", "n/a", "<NA>", "NULL", "none", ["nan", "a"]], [[], [], [], [], ["none"], ["a"]]),
+        # Rows of 0 and 1, and class ids that only look so.
+        ([[0, 1, 1], [1, 0, 0], [0, 0, 0], None], [["1", "2"], ["0"], ["-1"], []]),
+        (["[0, 1]", "[1. 0.]", "[True, False]"], [["1"], ["0"], ["0"]]),
+        (["0,1,0", "0,1,1", "1,0,0", "0,0,1", "1,1,1"],
+         [["1"], ["1", "2"], ["0"], ["2"], ["0", "1", "2"]]),
+        ([[0, 1], [1]], [["0", "1"], ["1"]]),
+        ([[0], [1]], [["0"], ["1"]]),
+        ([[0, 2], [1, 0]], [["0", "2"], ["1", "0"]]),
     ],
 )  # fmt: skip
 def test_labels_of_cells(cells, expected):
@@ -240,11 +251,38 @@ def test_labels_of_cells(cells, expected):
         (["tench, Tinca tinca", "goldfish, Carassius"], '","'),
         (["sea,sky", "dog", "cat", "sea", "cow"], '","'),
         (["sea/sky", "sky", "sea"], '"/"'),
+        (["sea:sky", "sky", "sea"], '":"'),
+        (["sea^sky", "sky", "sea"], r'"\^"'),
+        (["sea&sky", "sky", "sea"], '"&"'),
+        (["海\uff0c天", "狗", "猫", "海", "牛"], '"\uff0c"'),
     ],
 )
 def test_labels_that_may_be_several_are_refused(cells, separator):
     with pytest.raises(UserError, match=rf'"label_separator": {separator}, or ";" for one'):
         label_lists("t", cells)
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ([[["cat"], ["dog"]]], r"\[\['cat'\], \['dog'\]\]\" is nested; give one list"),
+        (["[['cat'], ['dog']]"], "is nested"),
+        (['[["cat"], ["dog"]]'], "is nested"),
+        ([{"cat": 1}], "is nested"),
+        (['{"cat": 1}'], "is nested"),
+        (["[0. 0. ... 0. 1.]"], "save the whole list"),
+        ([[-1, 1], [1, -1]], r"not -1 and \+1; save them as \(labels > 0\)"),
+    ],
+)
+def test_lists_that_are_no_labels_are_refused(cells, says):
+    with pytest.raises(UserError, match=f"^t: .*{says}"):
+        label_lists("t", cells)
+
+
+def test_a_list_is_read_beside_a_given_separator():
+    cells = ["['a', 'b']", "c,d", "[1 2]", ["a,b"]]
+    expected = [["a", "b"], ["c", "d"], ["1", "2"], ["a,b"]]
+    assert label_lists("t", cells, ",") == expected
 
 
 def test_a_description_names_the_separator_and_the_number_of_classes(folder):
@@ -291,11 +329,60 @@ def test_a_class_id_below_0_is_no_label(kind, tmp_path):
         if kind == "csv":
             lines = ["id,text,label", *(",".join(map(str, row.values())) for row in rows)]
         path.write_text("\n".join(lines))
-        (tmp_path / "dataset.json").write_text('{"data": ".", "skip": ["missing labels"]}')
-        found = card(tmp_path)
-        assert (found["labels"], found["skipped"]) == (["0", "1", "2"], {"missing labels": 10})
-        return
-    assert (card(path)["labels"], card(path)["rows without labels"]) == (3, 10)
+        path = tmp_path
+    found = card(path)
+    names = ["0", "1", "2"] if kind in ("csv", "jsonl") else 3
+    assert (found["labels"], found["rows without labels"], found["skipped"]) == (names, 10, {})
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "npz"])
+def test_minus_1_among_names_is_no_label_and_an_empty_cell_misses_one(kind, tmp_path):
+    names = ["cat", "dog", "-1", "-1.0"] * (ROWS // 4)
+    path = tmp_path / f"a.{kind}"
+    rows = [{"id": row, "text": "a gull", "label": one} for row, one in enumerate(names)]
+    if kind == "npz":
+        np.savez(path, images=FEATURES, captions=["a gull"] * ROWS, labels=np.array(names))
+    elif kind == "parquet":
+        write_parquet(path, rows)
+    elif kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        path.write_text(
+            "\n".join(["id,text,label", *(",".join(map(str, r.values())) for r in rows)])
+        )
+    collected = collect(describe(path))
+    assert collected.label_names == ["cat", "dog"]
+    assert collected.labels.tolist() == [[1, 0], [0, 1], [0, 0], [0, 0]] * (ROWS // 4)
+    assert collected.problems == []
+    if kind == "csv":
+        path.write_text(path.read_text().replace("a gull,-1\n", "a gull,N/A\n"))
+        assert [len(one.rows) for one in collect(describe(path)).problems] == [ROWS // 4]
+        path.write_text(path.read_text().replace("cat", "").replace("dog", "null"))
+        with pytest.raises(UserError, match=r"a\.csv: no row has a label.*leave the labels out"):
+            collect(describe(path))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_rows_of_0_and_1_in_cells_are_multi_hot(kind, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    rows = [{"id": row, "text": "a gull", "labels": own} for row, own in enumerate(LABELS.tolist())]
+    if kind == "parquet":
+        write_parquet(path, rows)
+    elif kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        lines = [f'{row["id"]},a gull,"{row["labels"]}"' for row in rows]
+        path.write_text("\n".join(["id,text,labels", *lines]))
+    collected = collect(describe(path))
+    assert collected.label_names == ["0", "1", "2"]
+    np.testing.assert_array_equal(collected.labels, LABELS)
+    assert collected.problems == []
+
+
+def test_labels_of_minus_1_and_1_are_refused_with_the_way_out(tmp_path):
+    np.savez(tmp_path / "a.npz", images=FEATURES, tags=TAGS, labels=2 * LABELS.astype(int) - 1)
+    with pytest.raises(UserError, match=r"a\.npz:labels: multi-hot .*\(labels > 0\)$"):
+        load(tmp_path / "a.npz")
 
 
 def test_labels_that_are_row_numbers_are_told(tmp_path):
