@@ -21,6 +21,7 @@ REQUIRED = [
     "optax>=0.2.5",
     "orbax-checkpoint>=0.11.24",
     "pillow>=10.0",
+    "pyarrow>=16.1",
     "safetensors>=0.4",
     "scipy>=1.13",
     "tensorflow-datasets>=4.9.9",

@@ -220,9 +220,10 @@ def write_json_table(folder):
 
 def write_parquet(path):
     rows = [
-        {"id": str(name), "text": ["red", "sea sky"], "labels": ["a", f"b{row % 3}"]}
+        {"id": str(name), "text": ["red", "sea sky"], "labels": ["a", f"b{row % 3}"],
+         "image_emb": [0.5, float(row)]}
         for row, name in enumerate(IDS)
-    ]
+    ]  # fmt: skip
     parquet.write_table(pyarrow.Table.from_pylist(rows), path, compression="zstd")
 
 

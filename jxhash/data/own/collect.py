@@ -11,16 +11,17 @@ from jxhash import formats
 from jxhash.data.ids import match, row_numbers
 from jxhash.data.own import named, table_rows, tables, triplets
 from jxhash.data.own.common_names import PARTS
-from jxhash.data.own.description import Description
+from jxhash.data.own.description import FILE, Description
 from jxhash.data.own.label_cells import label_lists
 from jxhash.data.own.own_labels import as_multi_hot, is_one_class_a_row, multi_hot
+from jxhash.data.own.table_columns import listed
 from jxhash.data.own.tables import Problem, Table
 from jxhash.data.pictures import decoding
 from jxhash.data.pictures.decoding import EncodedPictures
 from jxhash.errors import UserError
 from jxhash.formats import Stored, Texts
 from jxhash.formats.file_names import resolved, visible
-from jxhash.rows import Rows, joined
+from jxhash.rows import Rows, in_memory, joined
 
 _FIELDS = ("image", "text", "tokens", "labels", "ids")  # that a description may name
 
@@ -57,6 +58,10 @@ def collect(description: Description, size: int | None = None) -> Collected:
     """
     given = _given(description)
     table = table_of(description, {name for one in given.values() for name in one.ids or ()})
+    if table is None and description.columns:
+        raise UserError(
+            f"{description.folder / FILE}: 'columns' are those of a table; there is none"
+        )
     if size is not None:
         given = {meaning: one for meaning, one in given.items() if meaning[0] != "image"}
     fields = {field for field, _ in given}
@@ -67,8 +72,9 @@ def collect(description: Description, size: int | None = None) -> Collected:
     if table is not None:
         folder = description.folder / (description.pictures or table.file.parent)
         known = {field: named.with_ids_in(folder, one) for field, one in known.items()}
-    if table is not None and table.texts is not None and not fields & {"text", "tokens"}:
-        known["text"] = named.Given(table.file.name, table.texts)
+        known |= _arrays_of_table(description, table, known, size)
+        if table.texts is not None and not known.keys() & {"text", "tokens"}:
+            known["text"] = named.Given(table.file.name, table.texts)
     ids = _ids(table, known)
     rows = rows if ids is None else len(ids)
     problems = list(table.problems) if table is not None else []
@@ -92,7 +98,7 @@ def collect(description: Description, size: int | None = None) -> Collected:
         encoded = decoding.in_squares(table.pictures, shown, size)
         where["image"] = table.file.name
     if not known.keys() & {"text", "tokens"}:
-        raise unknown(description, "no texts")
+        raise unknown(description, "no texts") if table is None else _no_texts(table)
     labels, names = _labels(description, table, known, ids, rows, problems)
     pictures = None
     if table is not None:
@@ -138,6 +144,29 @@ def unknown(description: Description, what: str) -> UserError:
     )
 
 
+def _no_texts(table: Table) -> UserError:
+    return UserError(f"{table.file} holds no texts; {listed(table.columns)}")
+
+
+def _arrays_of_table(
+    description: Description, table: Table, known: Mapping[str, named.Given], size: int | None
+) -> dict[str, named.Given]:
+    """The arrays in a table, but for those that the description names elsewhere."""
+    arrays = {}
+    for field, column in table.arrays.items():
+        where = f"{table.file.name}:{column.name}"
+        fields = {"text", "tokens"} if field == "text" else {field}
+        if any(getattr(description, one) for one in fields) or (field == "image" and size):
+            continue
+        for other in fields & known.keys():
+            raise UserError(
+                f"{known[other].where} and {where} may both be {field!r}; say which in a "
+                f'description (docs/data.md): "{other}": FILE, or rename the column'
+            )
+        arrays[field] = named.Given(where, Stored(in_memory(column.values)))
+    return arrays
+
+
 def table_of(description: Description, array_ids: Collection[str] = ()) -> Table | None:
     """The table that a description, or the folder that it names, has; None where there is none.
 
@@ -154,7 +183,7 @@ def table_of(description: Description, array_ids: Collection[str] = ()) -> Table
             raise UserError(f"{file}: a table is one of {', '.join(table_rows.NAMED_SUFFIXES)}")
         if not file.is_file():
             raise UserError(f"there is no file {file}")
-        return tables.read_table(file, pictures, rules, array_ids)
+        return tables.read_table(file, pictures, rules, array_ids, description.columns)
     folder = resolved(within, description.data) if description.data else None
     if folder is None or not folder.is_dir():
         return None
@@ -165,7 +194,9 @@ def table_of(description: Description, array_ids: Collection[str] = ()) -> Table
         raise UserError(
             f"{folder} holds several tables ({', '.join(one.name for one in found)}); name one"
         )
-    return tables.read_table(found[0], pictures, rules, array_ids) if found else None
+    if not found:
+        return None
+    return tables.read_table(found[0], pictures, rules, array_ids, description.columns)
 
 
 def _given(description: Description) -> named.Fields:

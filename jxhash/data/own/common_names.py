@@ -1,6 +1,8 @@
 """What people call the columns of a table and the arrays of a file."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 # Field -> names of its column, in small letters and without other signs, our own first.
 _COLUMNS = {
@@ -12,6 +14,8 @@ _COLUMNS = {
     "text": (
         *("text", "caption", "sentence", "description", "comment", "title"),
         *("texts", "captions", "sentences", "descriptions", "comments", "raw"),
+        *("alttext", "alt", "captiontext", "textcaption", "imagecaption", "imagedescription"),
+        *("imagetext", "textdescription", "rawcaption", "rawtext"),
         *("tags", "tag", "keywords"),
     ),
     "labels": (
@@ -21,6 +25,9 @@ _COLUMNS = {
     "id": ("id", "ids", "imageid", "imgid", "pictureid", "photoid", "itemid", "uid"),
     "split": ("split", "subset", "partition"),
 }
+# What a description may name columns of; the picture and the vectors of an image are two columns.
+COLUMN_FIELDS = (*_COLUMNS, "image")
+Named = Mapping[str, tuple[str, ...]]  # field -> its columns, as a description names them
 # Columns of single words, all of one text.
 OF_WORDS = ("tags", "tag", "keywords")
 
@@ -81,18 +88,54 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def field_of(column: str) -> str | None:
-    """The field that a column of a table holds, by its name, or None.
+def base_of(column: str) -> tuple[str, int]:
+    """The plain name of a column and its number: -1 but for numbered columns of texts.
 
-    >>> field_of("File Name"), field_of("width")
-    ('picture', None)
+    >>> base_of("Caption_2"), base_of("caption"), base_of("image_2")
+    (('caption', 2), ('caption', -1), ('image2', -1))
     """
-    return _FIELDS.get(plain(column))
+    name = plain(column)
+    base = name.rstrip("0123456789")
+    if name == base or _FIELDS.get(base) != "text":
+        return name, -1
+    return base, int(name[len(base) :][-9:])
 
 
-def rank_of(column: str) -> int:
+def field_of(column: str, named: Named = MappingProxyType({})) -> str | None:
+    """The field that a column of a table holds, by a description or else by its name, or None.
+
+    >>> field_of("File Name"), field_of("caption_2"), field_of("width")
+    ('picture', 'text', None)
+    >>> [field_of(one, {"text": ("width",)}) for one in ("width", "caption")]
+    ['text', None]
+    """
+    own = _described(column, named)
+    common = _FIELDS.get(base_of(column)[0])
+    return own or (None if common in named else common)
+
+
+def _described(column: str, named: Named) -> str | None:
+    return next((field for field, columns in named.items() if column in columns), None)
+
+
+def rank_of(column: str) -> tuple[int, int]:
     """The place of a column among those that may hold its field; the first is taken."""
-    return _RANKS[plain(column)]
+    base, number = base_of(column)
+    return _RANKS[base], number
+
+
+def array_field_of(column: str, named: Named = MappingProxyType({})) -> str | None:
+    """The field whose array a column of a table may hold, where its cells are lists of numbers.
+
+    >>> array_field_of("image_embeddings"), array_field_of("caption"), array_field_of("label")
+    ('image', 'text', None)
+    """
+    own = _described(column, named)
+    if own is not None:
+        return {"picture": "image", "image": "image", "text": "text"}.get(own)
+    field, part = meaning_of(column) or (None, None)
+    is_array = part == "whole" and field in ("image", "text") and field not in named
+    return field if is_array else None
 
 
 def meaning_of(array: str) -> tuple[str, str] | None:

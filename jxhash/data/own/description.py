@@ -8,6 +8,7 @@ from typing import Any
 from jxhash.atomic_files import parse_json
 from jxhash.configuration import unknown_key_message
 from jxhash.data.own import splits, table_rows, tables
+from jxhash.data.own.common_names import COLUMN_FIELDS, Named
 from jxhash.data.own.own_labels import LabelRules
 from jxhash.data.text_files import read_text
 from jxhash.errors import UserError
@@ -42,6 +43,7 @@ class Description:
     tokens: str | None = None
     labels: str | None = None
     ids: str | None = None
+    columns: Named = dataclasses.field(default_factory=dict)  # field -> its columns in the table
     # "label_separator" and "most_classes" of the file.
     label_rules: LabelRules = dataclasses.field(default_factory=LabelRules)
     words: Words = dataclasses.field(default_factory=Words)
@@ -76,6 +78,7 @@ def _read_description(file: pathlib.Path, name: str) -> Description:
     values = _object(file, read, (*known, *_LABEL_KEYS))
     rules = _label_rules(file, {key: values.pop(key) for key in _LABEL_KEYS if key in values})
     words = _words(file, values.pop("words", {}))
+    columns = _columns(file, values.pop("columns", {}))
     split = _object(file, values.pop("split", {}), (*splits.PARTS, "seed"))
     skip = values.pop("skip", [])
     if not isinstance(skip, list) or not set(map(str, skip)) <= set(tables.REASONS):
@@ -88,8 +91,30 @@ def _read_description(file: pathlib.Path, name: str) -> Description:
             raise UserError(f"{file}: {key!r} is {value[:60]!r}, which is not a name or path")
     named = {"name": name, **values}
     return Description(
-        **named, folder=file.parent, label_rules=rules, words=words, split=split, skip=tuple(skip)
+        **named,
+        folder=file.parent,
+        columns=columns,
+        label_rules=rules,
+        words=words,
+        split=split,
+        skip=tuple(skip),
     )
+
+
+def _columns(file: pathlib.Path, read: Any) -> Named:
+    columns: dict[str, tuple[str, ...]] = {}
+    for field, value in _object(file, read, COLUMN_FIELDS).items():
+        names = value if isinstance(value, list) and field == "text" else [value]
+        if not names or not all(isinstance(name, str) and name.strip() for name in names):
+            raise UserError(
+                f"{file}: {field!r} of 'columns' is the name of a column, of texts also a list of "
+                f"names, not {value!r:.60}"
+            )
+        columns[field] = tuple(names)
+    twice = [name for own in columns.values() for name in own]
+    if len(set(twice)) < len(twice):
+        raise UserError(f"{file}: 'columns' names a column twice: {', '.join(twice)}")
+    return columns
 
 
 def _label_rules(file: pathlib.Path, values: Mapping[str, Any]) -> LabelRules:

@@ -10,7 +10,9 @@ from jxhash.errors import UserError
 
 # Of uint8, a column a class.
 _LARGEST = 2**32
-_NUMBER = re.compile(r"-?[0-9]+(\.0+)?")
+# What says of a row that it has no label, rather than that its label is missing.
+NO_LABEL = "-1"
+_NEGATIVE = re.compile(r"-0*[1-9][0-9]*(\.0*)?")
 
 
 class LabelRules(NamedTuple):
@@ -25,20 +27,18 @@ def multi_hot(
 ) -> tuple[np.ndarray, list[str]]:
     """Marks the labels of each row: uint8 [n, C], and the C names, sorted.
 
-    Where all are numbers, they are class ids, of which negative ones mean "no label".
+    A negative number is no label, see `class_ids`.
 
     Raises:
-      UserError: there are too many different ones.
+      UserError: there are none, or too many different ones.
 
     >>> multi_hot("table", [["sea", "sky"], ["sky"], []])[0].tolist()
     [[1, 1], [0, 1], [0, 0]]
-    >>> multi_hot("table", [["3"], ["-1"]])
+    >>> multi_hot("table", [["cat"], ["-1"]])
     (array([[1],
-           [0]], dtype=uint8), ['3'])
+           [0]], dtype=uint8), ['cat'])
     """
-    names = sorted({name for row in labels for name in row})
-    if all(_NUMBER.fullmatch(name) for name in names):
-        names = [name for name in names if not name.startswith("-")]
+    names = sorted({name for row in labels for name in row if not _NEGATIVE.fullmatch(name)})
     _require_classes(what, len(labels), len(names), most_classes)
     column = {name: number for number, name in enumerate(names)}
     marks = np.zeros((len(labels), len(names)), np.uint8)
@@ -48,6 +48,10 @@ def multi_hot(
 
 
 def _require_classes(what: str, rows: int, classes: int, most: int) -> None:
+    if not classes:
+        raise UserError(
+            f"{what}: no row has a label (a negative class id means none); leave the labels out"
+        )
     if classes > most:
         each = ", one for every row, as row numbers have," if classes == rows else ""
         raise UserError(
@@ -56,6 +60,13 @@ def _require_classes(what: str, rows: int, classes: int, most: int) -> None:
         )
     if rows * classes > _LARGEST:
         raise UserError(f"{what}: {rows} rows of {classes} classes do not fit into memory")
+
+
+def signs_error(what: str) -> UserError:
+    """What is said of multi-hot labels in {-1, +1}, where -1 may also pad lists of class ids."""
+    return UserError(
+        f"{what}: multi-hot labels hold 0 and 1, not -1 and +1; save them as (labels > 0)"
+    )
 
 
 def class_ids(what: str, labels: np.ndarray) -> np.ndarray:
@@ -90,6 +101,8 @@ def as_multi_hot(
     marks = np.isin(labels, (0, 1))
     if labels.ndim == 2 and labels.shape[1] > 1:
         if not marks.all():
+            if np.isin(labels, (-1, 1)).all():
+                raise signs_error(what)
             row = np.flatnonzero(~marks.all(axis=1))[0]
             raise UserError(f"{what}, row {row} (from 0): multi-hot labels hold 0 and 1 alone")
         return labels.astype(np.uint8)
@@ -100,8 +113,6 @@ def as_multi_hot(
         )
     ids = class_ids(what, labels)
     classes, column = np.unique(ids[ids >= 0], return_inverse=True)
-    if not classes.size:
-        raise UserError(f"{what}: all class ids are negative, which means that no row has a label")
     _require_classes(what, len(ids), len(classes), most_classes)
     marked = np.zeros((len(ids), len(classes)), np.uint8)
     marked[np.flatnonzero(ids >= 0), column] = 1

@@ -5,10 +5,13 @@ import io
 import pathlib
 import re
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from jxhash.atomic_files import parse_json
-from jxhash.data.own.common_names import field_of
+from jxhash.data.own.common_names import Named, array_field_of, field_of
 from jxhash.data.text_files import numbered, read_lines, read_text
 from jxhash.errors import UserError
 from jxhash.formats.stored import reading
@@ -29,27 +32,32 @@ _MOST_ROWS, _MOST_BYTES = 2**22, 2**30
 Row = tuple[str, dict[str, Any]]
 
 
-def read_rows(file: pathlib.Path) -> Iterator[Row]:
+def read_rows(file: pathlib.Path, named: Named = MappingProxyType({})) -> Iterator[Row]:
     """Yields where a row stands ("FILE, line 3") and its cells by column.
 
     Texts are in UTF-8, or in UTF-16 with a byte order mark. The separator of a text is the one of
     ",", ";", TAB and "|" by which the header row has the most known names. A file without a header
-    row whose lines are the name of a picture, TAB, text has the columns "picture" and "text".
+    row whose lines are the name of a picture, TAB, text has the columns "picture" and "text". Of a
+    Parquet file only columns under known names are read; a list of numbers is an array there.
+
+    Args:
+      file: the table.
+      named: the columns that a description names, which are known too.
 
     Raises:
       UserError: the file cannot be read, or a row is damaged; it is named.
     """
     suffix = file.suffix.lower()
     if suffix == ".parquet":
-        return _parquet_rows(file)
-    return _json_rows(file) if suffix == ".jsonl" else _text_rows(file)
+        return _parquet_rows(file, named)
+    return _json_rows(file) if suffix == ".jsonl" else _text_rows(file, named)
 
 
-def _text_rows(file: pathlib.Path) -> Iterator[Row]:
+def _text_rows(file: pathlib.Path, named: Named) -> Iterator[Row]:
     text = read_text(file)
     excel = _EXCEL.match(text)
     candidates = excel[1] if excel else _DELIMITERS
-    known = [_known_columns(text, candidate) for candidate in candidates]
+    known = [_known_columns(text, candidate, named) for candidate in candidates]
     if not max(known) and _NAMED_TEXT.fullmatch(text.partition("\n")[0].rstrip("\r")):
         return _named_texts(file)
     return _csv_rows(file, text, candidates[known.index(max(known))], bool(excel))
@@ -61,11 +69,16 @@ def _reader(text: str, delimiter: str) -> Any:
     return csv.reader(content, delimiter=delimiter, strict=True, skipinitialspace=True)
 
 
-def _known_columns(text: str, delimiter: str) -> int:
+def _known_columns(text: str, delimiter: str, named: Named) -> int:
     try:
-        return sum(field_of(name) is not None for name in next(_reader(text, delimiter), []))
+        header = [name.strip() for name in next(_reader(text, delimiter), [])]
+        return sum(_is_known(name, named) for name in header)
     except csv.Error:
         return 0
+
+
+def _is_known(column: str, named: Named) -> bool:
+    return field_of(column, named) is not None or array_field_of(column, named) is not None
 
 
 def _csv_rows(file: pathlib.Path, text: str, delimiter: str, is_excel: bool) -> Iterator[Row]:
@@ -107,38 +120,67 @@ def _json_rows(file: pathlib.Path) -> Iterator[Row]:
         yield where, row
 
 
-def _parquet_rows(file: pathlib.Path) -> Iterator[Row]:
+def _parquet_rows(file: pathlib.Path, named: Named) -> Iterator[Row]:
     from pyarrow import parquet
 
     with reading(file), parquet.ParquetFile(file) as table:
-        columns = [field for field in table.schema_arrow if field_of(field.name) is not None]
-        for field in columns:
-            _require_cells(f"{file}, column {field.name!r}", field.type)
+        schema = table.schema_arrow
+        for field in schema:
+            if field_of(field.name, named) is not None and not _is_readable(field.type):
+                raise UserError(
+                    f"{file}, column {field.name!r} holds {field.type}, not texts or numbers or "
+                    "lists of them; save pictures as files, and their paths in the table"
+                )
+        names = [
+            one.name for one in schema if _is_known(one.name, named) and _is_readable(one.type)
+        ]
         if table.metadata.num_rows > _MOST_ROWS:
             raise UserError(f"{file} has {table.metadata.num_rows} rows; give at most {_MOST_ROWS}")
         number = size = 0
-        names = [field.name for field in columns]
+        unread = dict.fromkeys(schema.names)  # messages name all columns
         for batch in table.iter_batches(_ROWS_AT_ONCE, columns=names, use_threads=False):
             size += batch.nbytes
             if size > _MOST_BYTES:
                 raise UserError(f"{file} holds more than {_MOST_BYTES} bytes of cells")
-            for row in batch.to_pylist():
-                yield f"{file}, row {number} (from 0)", row
+            columns = [_cells(name, batch.column(name), named) for name in names]
+            for place in range(batch.num_rows):
+                cells = {name: own[place] for name, own in zip(names, columns, strict=True)}
+                yield f"{file}, row {number} (from 0)", unread | cells if not number else cells
                 number += 1
 
 
-def _require_cells(what: str, kind: Any) -> None:
-    """Raises a UserError unless a column holds texts or whole numbers, or lists of them."""
+def _cells(name: str, column: Any, named: Named) -> list[Any]:
+    """The cells of a column; lists of numbers, where they may be vectors, as arrays."""
+    is_list = _is_list(column.type) and _is_number(column.type.value_type)
+    if not is_list or array_field_of(name, named) is None:
+        cells: list[Any] = column.to_pylist()
+        return cells
+    vectors = [one.values for one in column]
+    return [
+        one if one is None else one.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+        for one in vectors
+    ]
+
+
+def _is_list(kind: Any) -> bool:
     from pyarrow import types
 
-    inner = kind
-    if types.is_list(kind) or types.is_large_list(kind):
-        inner = kind.value_type
-    if types.is_dictionary(inner):
-        inner = inner.value_type
-    known = (types.is_string, types.is_large_string, types.is_integer, types.is_boolean)
-    if not any(is_known(inner) for is_known in (*known, types.is_null, types.is_floating)):
-        raise UserError(
-            f"{what} holds {kind}, not texts or numbers or lists of them; save pictures as files, "
-            "and their paths in the table"
-        )
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind))
+
+
+def _is_readable(kind: Any) -> bool:
+    """Whether a column holds texts or numbers, or lists of them."""
+    from pyarrow import types
+
+    while _is_list(kind):
+        kind = kind.value_type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    others = (types.is_string, types.is_large_string, types.is_boolean, types.is_null)
+    return _is_number(kind) or any(is_other(kind) for is_other in others)

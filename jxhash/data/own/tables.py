@@ -7,15 +7,18 @@ the part it belongs to. What is wrong with a row is told with the number of its 
 import os
 import pathlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jxhash.data.ids import require_apart
-from jxhash.data.own.common_names import OF_WORDS, field_of, plain, rank_of
+from jxhash.data.own.cell_lists import entries_of
+from jxhash.data.own.common_names import OF_WORDS, Named, base_of
 from jxhash.data.own.label_cells import label_lists
 from jxhash.data.own.own_labels import LabelRules, multi_hot
 from jxhash.data.own.splits import PARTS
+from jxhash.data.own.table_columns import Column, Columns, columns_of, listed
 from jxhash.data.own.table_rows import Row, read_rows
 from jxhash.errors import UserError
 from jxhash.formats.file_names import comparable, inside
@@ -70,6 +73,8 @@ class Table(NamedTuple):
     problems: list[Problem]
     label_names: list[str] | None = None
     parts: Mapping[str, np.ndarray] = {}  # part -> its items, where the table says them
+    arrays: Mapping[str, Column] = {}  # of "image" and "text", of the items
+    columns: Sequence[str] = ()  # all names
 
 
 def read_table(
@@ -77,43 +82,50 @@ def read_table(
     pictures: pathlib.Path | None = None,
     rules: LabelRules | None = None,
     array_ids: Collection[str] = (),
+    named: Named = MappingProxyType({}),
 ) -> Table:
     """Reads a table, see `table_rows` for its formats.
 
-    Columns: `picture` (a path within the folder of pictures), `text` (or a list of texts), `labels`
-    (see `label_lists`), `id`, and `split` ("train", "validation", "query" or "database"). All may
-    be missing but picture or id; names are compared as `common_names` says, other columns are
-    ignored. Rows of one id, or of one picture where there are no ids, are one item with several
-    texts and the labels of all. So are rows of one picture whose ids only number the rows: they
-    have the same labels, and no array has such ids.
+    Columns: `picture` (a path within the folder of pictures), `text` (or a list of texts, or
+    several columns), `labels` (see `label_lists`), `id`, `split` ("train", "validation", "query" or
+    "database"), and arrays of images and texts, see `columns_of`. All may be missing but picture,
+    id or an array; other columns are ignored. Rows of one id, or of one picture where there are no
+    ids, are one item with several texts and the labels of all. So are rows of one picture whose ids
+    only number the rows: they have the same labels, and no array has such ids.
 
     Args:
       file: the table.
       pictures: the folder of pictures, by default that of the table.
       rules: what a description says of labels.
       array_ids: the ids of arrays that come with the table.
+      named: the columns that a description names.
 
     Raises:
       UserError: the file cannot be read, or a row is not as described; the line is named.
     """
     rules = rules or LabelRules()
-    rows = list(read_rows(file))
+    rows = list(read_rows(file, named))
     if not rows:
         raise UserError(f"{file} has no rows")
     where = [place for place, _ in rows]
-    columns = _columns(file, [row for _, row in rows])
+    columns = columns_of(file, rows, named)
+    if not columns.names.keys() & {"picture", "id"} and not columns.arrays:
+        raise UserError(f"{file} has no column 'picture' or 'id'; {listed(columns.known)}")
     names = {field: _names(rows, columns, field) for field in ("id", "picture", "split")}
     folder = pictures or file.parent
     found = None if names["picture"] is None else _found(where, folder, names["picture"])
     paths = None if found is None else [path.relative_to(folder).as_posix() for path in found]
     own = None
-    if "labels" in columns:
-        cells = [row.get(columns["labels"]) for _, row in rows]
+    if "labels" in columns.names:
+        cells = [row.get(columns.names["labels"][0]) for _, row in rows]
         own = label_lists(str(file), cells, rules.separator)
+    if names["id"] is None and paths is None:
+        names["id"] = list(map(str, range(len(rows))))
     ids, items = _items(names["id"], paths, own, names["split"], array_ids)
     _require_alike(where, ids, items, paths, "pictures")
     _require_alike(where, ids, items, names["split"], "splits")
-    if "text" not in columns:
+    texts = columns.names.get("text", ())
+    if not texts and "text" not in columns.arrays:
         _require_single(where, ids, items)
     first = [of_item[0] for of_item in items]
     shown = [where[row] for row in first]
@@ -123,7 +135,8 @@ def read_table(
     if own is not None:
         united = [[name for row in of_item for name in own[row]] for of_item in items]
         labels, label_names = multi_hot(str(file), united, rules.most_classes)
-        unlabelled = np.flatnonzero(~labels.any(axis=1))
+        # One that is said to have no label is not missing.
+        unlabelled = [row for row, names in enumerate(united) if not names]
         problems += problem(MISSING_LABELS, unlabelled, lambda row: f"{shown[row]}: no labels")
     parts = {}
     if names["split"] is not None:
@@ -136,45 +149,24 @@ def read_table(
         ids=ids,
         pictures=pictures_of_items,
         picture_ids=None if paths is None else [paths[row] for row in first],
-        texts=_texts_of_items(rows, columns["text"], items) if "text" in columns else None,
+        texts=_texts_of_items(rows, texts, items) if texts else None,
         labels=labels,
         problems=problems,
         label_names=label_names,
         parts=parts,
+        arrays={
+            field: _of_items(where, items, field, column)
+            for field, column in columns.arrays.items()
+        },
+        columns=columns.known,
     )
 
 
-def _columns(file: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Field -> the column that holds it."""
-    known = list(dict.fromkeys(name for row in rows for name in row))
-    holding: dict[str, list[str]] = {}
-    for name in sorted((name for name in known if field_of(name)), key=rank_of):
-        holding.setdefault(str(field_of(name)), []).append(name)
-    for one, other in (names[:2] for names in holding.values() if len(names) > 1):
-        if plain(one) == plain(other):
-            raise UserError(f"{file} has two columns {one!r} and {other!r}; rename one")
-    if not holding.keys() & {"picture", "id"}:
-        raise UserError(
-            f"{file} has no column 'picture' or 'id'; it has {', '.join(map(repr, known))}"
-        )
-    columns = {field: names[0] for field, names in holding.items()}
-    for other in holding.get("id", [])[1:]:
-        # The first ids number rows, the others what they show, as in annotations of captions.
-        if _is_unique(rows, columns["id"]) and not _is_unique(rows, other):
-            columns["id"] = other
-    return columns
-
-
-def _is_unique(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
-    values = [str(row.get(column)) for row in rows]
-    return len(set(values)) == len(values)
-
-
-def _names(rows: Sequence[Row], columns: Mapping[str, str], field: str) -> list[str] | None:
+def _names(rows: Sequence[Row], columns: Columns, field: str) -> list[str] | None:
     """The names in a column; None where the table has no such column."""
-    if field not in columns:
+    if field not in columns.names:
         return None
-    return [_name(place, row, columns[field], field) for place, row in rows]
+    return [_name(place, row, columns.names[field][0], field) for place, row in rows]
 
 
 def _name(where: str, row: Mapping[str, Any], column: str, field: str) -> str:
@@ -187,19 +179,44 @@ def _name(where: str, row: Mapping[str, Any], column: str, field: str) -> str:
 
 
 def _texts_of_items(
-    rows: Sequence[Row], column: str, items: Sequence[Sequence[int]]
+    rows: Sequence[Row], columns: Sequence[str], items: Sequence[Sequence[int]]
 ) -> list[list[str]]:
-    texts = [_texts(place, row, column) for place, row in rows]
+    texts = [_texts(place, row, columns) for place, row in rows]
     return [[text for row in of_item for text in texts[row]] for of_item in items]
 
 
-def _texts(where: str, row: Mapping[str, Any], column: str) -> list[str]:
-    value = row.get(column)
-    entries = value if isinstance(value, list) else [value]
+def _texts(where: str, row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    cells = [row.get(column) for column in columns]
+    # An item may have fewer texts than there are columns.
+    entries = [one for cell in [c for c in cells if c] or cells[:1] for one in _listed(where, cell)]
     texts = [entry.strip() for entry in entries if isinstance(entry, str)]
     if len(texts) < len(entries):
-        raise UserError(f"{where}: no text under {column!r}")
-    return [" ".join(texts)] if plain(column) in OF_WORDS or not texts else texts
+        raise UserError(f"{where}: no text under {columns[0]!r}")
+    return [" ".join(texts)] if base_of(columns[0])[0] in OF_WORDS or not texts else texts
+
+
+def _listed(where: str, cell: Any) -> list[Any]:
+    """The texts of a cell that is a list, in any spelling; else the cell alone."""
+    entries = entries_of(where, cell)
+    is_list = isinstance(cell, list) or all(isinstance(entry, str) for entry in entries or [None])
+    return entries if entries is not None and is_list else [cell]
+
+
+def _of_items(
+    where: Sequence[str], items: Sequence[Sequence[int]], field: str, column: Column
+) -> Column:
+    """The rows of a column for the items: of texts several, as many of each; else they agree."""
+    values, counts = column.values, {len(of_item) for of_item in items}
+    if field == "text" and len(counts) == 1 and counts != {1}:
+        return Column(column.name, values[np.array(items)])
+    for first, *others in items:
+        for row in others:
+            if not np.array_equal(values[row], values[first], equal_nan=True):
+                raise UserError(
+                    f"{where[row]}: its item is already in {where[first]}, and the two have "
+                    f"different {column.name!r}; give each row a picture or id of its own"
+                )
+    return Column(column.name, values[[of_item[0] for of_item in items]])
 
 
 def _found(where: Sequence[str], folder: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]:

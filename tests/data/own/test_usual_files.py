@@ -227,6 +227,17 @@ def test_captions_of_flickr8k_are_a_table(tmp_path):
          [["polar bear"], ["brown bear"], ["black bear"]]),
         (["New York, NY", "a", "b"], [["New York, NY"], ["a"], ["b"]]),
         (["sea;sky, blue"], [["sea", "sky, blue"]]),
+        (["a;b", "a|b", "b\uff1bc"], [["a", "b"], ["a", "b"], ["b", "c"]]),
+        (["海\uff0c天", "天", "海、天", "海"], [["海", "天"], ["天"], ["海", "天"], ["海"]]),
+        (["N/A", "n/a", "<NA>", "NULL", "none", ["nan", "a"]], [[], [], [], [], ["none"], ["a"]]),
+        # Rows of 0 and 1, and class ids that only look so.
+        ([[0, 1, 1], [1, 0, 0], [0, 0, 0], None], [["1", "2"], ["0"], ["-1"], []]),
+        (["[0, 1]", "[1. 0.]", "[True, False]"], [["1"], ["0"], ["0"]]),
+        (["0,1,0", "0,1,1", "1,0,0", "0,0,1", "1,1,1"],
+         [["1"], ["1", "2"], ["0"], ["2"], ["0", "1", "2"]]),
+        ([[0, 1], [1]], [["0", "1"], ["1"]]),
+        ([[0], [1]], [["0"], ["1"]]),
+        ([[0, 2], [1, 0]], [["0", "2"], ["1", "0"]]),
     ],
 )  # fmt: skip
 def test_labels_of_cells(cells, expected):
@@ -240,11 +251,38 @@ def test_labels_of_cells(cells, expected):
         (["tench, Tinca tinca", "goldfish, Carassius"], '","'),
         (["sea,sky", "dog", "cat", "sea", "cow"], '","'),
         (["sea/sky", "sky", "sea"], '"/"'),
+        (["sea:sky", "sky", "sea"], '":"'),
+        (["sea^sky", "sky", "sea"], r'"\^"'),
+        (["sea&sky", "sky", "sea"], '"&"'),
+        (["海\uff0c天", "狗", "猫", "海", "牛"], '"\uff0c"'),
     ],
 )
 def test_labels_that_may_be_several_are_refused(cells, separator):
     with pytest.raises(UserError, match=rf'"label_separator": {separator}, or ";" for one'):
         label_lists("t", cells)
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ([[["cat"], ["dog"]]], r"\[\['cat'\], \['dog'\]\]\" is nested; give one list"),
+        (["[['cat'], ['dog']]"], "is nested"),
+        (['[["cat"], ["dog"]]'], "is nested"),
+        ([{"cat": 1}], "is nested"),
+        (['{"cat": 1}'], "is nested"),
+        (["[0. 0. ... 0. 1.]"], "save the whole list"),
+        ([[-1, 1], [1, -1]], r"not -1 and \+1; save them as \(labels > 0\)"),
+    ],
+)
+def test_lists_that_are_no_labels_are_refused(cells, says):
+    with pytest.raises(UserError, match=f"^t: .*{says}"):
+        label_lists("t", cells)
+
+
+def test_a_list_is_read_beside_a_given_separator():
+    cells = ["['a', 'b']", "c,d", "[1 2]", ["a,b"]]
+    expected = [["a", "b"], ["c", "d"], ["1", "2"], ["a,b"]]
+    assert label_lists("t", cells, ",") == expected
 
 
 def test_a_description_names_the_separator_and_the_number_of_classes(folder):
@@ -291,11 +329,60 @@ def test_a_class_id_below_0_is_no_label(kind, tmp_path):
         if kind == "csv":
             lines = ["id,text,label", *(",".join(map(str, row.values())) for row in rows)]
         path.write_text("\n".join(lines))
-        (tmp_path / "dataset.json").write_text('{"data": ".", "skip": ["missing labels"]}')
-        found = card(tmp_path)
-        assert (found["labels"], found["skipped"]) == (["0", "1", "2"], {"missing labels": 10})
-        return
-    assert (card(path)["labels"], card(path)["rows without labels"]) == (3, 10)
+        path = tmp_path
+    found = card(path)
+    names = ["0", "1", "2"] if kind in ("csv", "jsonl") else 3
+    assert (found["labels"], found["rows without labels"], found["skipped"]) == (names, 10, {})
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "npz"])
+def test_minus_1_among_names_is_no_label_and_an_empty_cell_misses_one(kind, tmp_path):
+    names = ["cat", "dog", "-1", "-1.0"] * (ROWS // 4)
+    path = tmp_path / f"a.{kind}"
+    rows = [{"id": row, "text": "a gull", "label": one} for row, one in enumerate(names)]
+    if kind == "npz":
+        np.savez(path, images=FEATURES, captions=["a gull"] * ROWS, labels=np.array(names))
+    elif kind == "parquet":
+        write_parquet(path, rows)
+    elif kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        path.write_text(
+            "\n".join(["id,text,label", *(",".join(map(str, r.values())) for r in rows)])
+        )
+    collected = collect(describe(path))
+    assert collected.label_names == ["cat", "dog"]
+    assert collected.labels.tolist() == [[1, 0], [0, 1], [0, 0], [0, 0]] * (ROWS // 4)
+    assert collected.problems == []
+    if kind == "csv":
+        path.write_text(path.read_text().replace("a gull,-1\n", "a gull,N/A\n"))
+        assert [len(one.rows) for one in collect(describe(path)).problems] == [ROWS // 4]
+        path.write_text(path.read_text().replace("cat", "").replace("dog", "null"))
+        with pytest.raises(UserError, match=r"a\.csv: no row has a label.*leave the labels out"):
+            collect(describe(path))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_rows_of_0_and_1_in_cells_are_multi_hot(kind, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    rows = [{"id": row, "text": "a gull", "labels": own} for row, own in enumerate(LABELS.tolist())]
+    if kind == "parquet":
+        write_parquet(path, rows)
+    elif kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        lines = [f'{row["id"]},a gull,"{row["labels"]}"' for row in rows]
+        path.write_text("\n".join(["id,text,labels", *lines]))
+    collected = collect(describe(path))
+    assert collected.label_names == ["0", "1", "2"]
+    np.testing.assert_array_equal(collected.labels, LABELS)
+    assert collected.problems == []
+
+
+def test_labels_of_minus_1_and_1_are_refused_with_the_way_out(tmp_path):
+    np.savez(tmp_path / "a.npz", images=FEATURES, tags=TAGS, labels=2 * LABELS.astype(int) - 1)
+    with pytest.raises(UserError, match=r"a\.npz:labels: multi-hot .*\(labels > 0\)$"):
+        load(tmp_path / "a.npz")
 
 
 def test_labels_that_are_row_numbers_are_told(tmp_path):
@@ -401,6 +488,225 @@ def test_ids_that_number_rows_do_not_part_a_picture(with_features, folder):
     rows = [f"{n},{row},caption {k}" for n, (row, k) in enumerate(np.ndindex(ROWS, 5))]
     (folder / "t.csv").write_text("\n".join(["id,image_id,caption", *rows]))
     assert tables.read_table(folder / "t.csv").ids == [str(row) for row in range(ROWS)]
+
+
+SEVERAL = [["a red gull", "some, bird"], ["the 'sea'", "a boat"]] * (ROWS // 2)
+
+
+@pytest.mark.parametrize("write", [str, json.dumps, lambda own: str(np.array(own)), tuple])
+def test_a_list_in_a_cell_of_a_csv_is_several_texts(write, tmp_path):
+    with open(tmp_path / "t.csv", "w", newline="") as file:
+        rows = [[row, write(own)] for row, own in enumerate(SEVERAL)]
+        csv.writer(file).writerows([["id", "captions"], *rows])
+    assert tables.read_table(tmp_path / "t.csv").texts == SEVERAL
+
+
+@pytest.mark.parametrize("text", ["[a] gull [b]", "[2019]", "[sic]", "(a gull)", "a 'gull'", "[1]"])
+def test_a_text_in_brackets_is_one_text(text, tmp_path):
+    (tmp_path / "t.csv").write_text(f"id,text\n1,{text}\n")
+    assert tables.read_table(tmp_path / "t.csv").texts == [[text]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("name", ["caption_{}", "Caption{}", "sentence {}"])
+def test_numbered_columns_are_several_texts(name, kind, tmp_path):
+    path = tmp_path / f"t.{kind}"
+    texts = [["one", "two"], ["one", "two", "three"]] * 2
+    numbers = (1, 10, 2)  # written in another order
+    rows = [
+        {"id": row, **{name.format(n): (own[k : k + 1] or [""])[0] for n, k in
+                       zip(numbers, (0, 2, 1), strict=True)}}
+        for row, own in enumerate(texts)
+    ]  # fmt: skip
+    if kind == "csv":
+        with open(path, "w", newline="") as file:
+            csv.writer(file).writerows([list(rows[0]), *(row.values() for row in rows)])
+    elif kind == "jsonl":
+        rows = [{key: value for key, value in row.items() if value != ""} for row in rows]
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        write_parquet(path, rows)
+    assert tables.read_table(path).texts == texts
+
+
+@pytest.mark.parametrize("name", ["alt_text", "Alt", "caption_text", "image caption"])
+def test_common_names_of_texts(name, tmp_path):
+    (tmp_path / "t.csv").write_text(f"id,{name}\n1,a gull\n")
+    assert tables.read_table(tmp_path / "t.csv").texts == [["a gull"]]
+
+
+# Columns that a description names.
+
+
+def describe_columns(folder, **columns):
+    (folder / "dataset.json").write_text(json.dumps({"data": ".", "columns": columns}))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_description_names_the_columns(kind, folder):
+    rows = [
+        {"Bild": name, "my caption": "a gull", "zwei": "the sea", "Art": "ab"[row % 2], "text": "-"}
+        for row, name in enumerate(NAMES)
+    ]
+    if kind == "csv":
+        lines = [";".join(row.values()) for row in rows]
+        (folder / "t.csv").write_text("\n".join([";".join(rows[0]), *lines]))
+    elif kind == "jsonl":
+        (folder / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    else:
+        write_parquet(folder / "t.parquet", rows)
+    with pytest.raises(UserError, match=r"it has .*'Art'.*\"columns\": \{\"picture\": COLUMN"):
+        load(folder)
+    for picture in ("picture", "image"):
+        describe_columns(folder, text=["my caption", "zwei"], labels="Art", **{picture: "Bild"})
+        collected = collect(describe(folder))
+        assert collected.texts == ["a gull", "the sea"] * ROWS
+        assert collected.label_names == ["a", "b"]
+        assert [path.name for path in collected.pictures] == [name[4:] for name in NAMES]
+    describe_columns(folder, text="my caption", picture="Bild")
+    assert collect(describe(folder)).texts == ["a gull"] * ROWS
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"text": "none"}, r"t\.csv has no column 'none'; it has 'picture', 'text', 'labels'"),
+        ({"pictures": "picture"}, "did you mean 'picture'"),
+        ({"labels": ["labels"]}, "'labels' of 'columns' is the name of a column"),
+        ({"text": []}, "'text' of 'columns' is the name"),
+        ({"text": ["text", 3]}, "'text' of 'columns' is the name"),
+        ({"text": "picture", "picture": "picture"}, "names a column twice"),
+        ({"image": "text", "picture": "picture"}, "the column 'text' holds no lists of numbers"),
+        ("text", "is not a JSON object"),
+    ],
+)
+def test_columns_of_a_description_that_are_wrong(columns, says, folder):
+    (folder / "t.csv").write_text(table())
+    (folder / "dataset.json").write_text(json.dumps({"data": ".", "columns": columns}))
+    with pytest.raises(UserError, match=says):
+        load(folder)
+
+
+def test_columns_without_a_table_or_without_texts(folder):
+    (folder / "t.csv").write_text("picture,written\nimg/p0.png,a gull\n")
+    with pytest.raises(UserError, match=r"t\.csv holds no texts; it has 'picture', 'written'; say"):
+        load(folder)
+    os.remove(folder / "t.csv")
+    describe_columns(folder, text="written")
+    with pytest.raises(UserError, match="'columns' are those of a table; there is none"):
+        load(folder)
+
+
+# Arrays in a table.
+
+
+def write_vectors(path, rows, size=4):
+    """Parquet with its lists of numbers of one size, JSON lines, or CSV as pandas writes it."""
+    if path.suffix == ".parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        written = pyarrow.Table.from_pylist(rows)
+        for place, name in enumerate(written.column_names):
+            if name.startswith("image") and isinstance(rows[0][name], list):
+                kind = pyarrow.list_(pyarrow.float32(), size)
+                written = written.set_column(place, name, written[name].cast(kind))
+        parquet.write_table(written, path, row_group_size=16)
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        with open(path, "w", newline="") as file:
+            csv.writer(file).writerows([list(rows[0]), *(row.values() for row in rows)])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [("image_embeddings", "text_embeddings"), ("image", "caption"), ("img_emb", "tags")],
+)
+def test_lists_of_numbers_in_a_table_are_arrays(image, text, kind, tmp_path):
+    if (kind, text) == ("csv", "caption"):
+        text = "caption_emb"  # a caption may begin with a bracket
+    if (kind, text) == ("csv", "tags"):
+        text = "bow"
+    rows = [
+        {image: FEATURES[row].tolist(), text: TAGS[row].tolist(), "label": "ab"[row % 2]}
+        for row in range(ROWS)
+    ]
+    write_vectors(tmp_path / f"t.{kind}", rows)
+    for path in (tmp_path, tmp_path / f"t.{kind}"):
+        collected = collect(describe(path))
+        np.testing.assert_array_equal(np.asarray(collected.arrays["image"]), FEATURES)
+        np.testing.assert_allclose(np.asarray(collected.arrays["text"]), TAGS, rtol=1e-6)
+        assert collected.label_names == ["a", "b"]
+    assert load(tmp_path).card["files"]["image"] == f"t.{kind}:{image}"
+
+
+def test_arrays_of_a_table_follow_its_items(folder):
+    rows = [
+        {"image": name, "caption": f"gull {k}", "image_embeddings": FEATURES[row].tolist(),
+         "text_embeddings": [float(row), k]}
+        for k in range(2) for row, name in enumerate(NAMES)
+    ]  # fmt: skip
+    os.remove(folder / "features.npz")
+    write_vectors(folder / "t.parquet", rows)
+    collected = collect(describe(folder))
+    assert collected.rows == ROWS
+    np.testing.assert_array_equal(np.asarray(collected.arrays["image"]), FEATURES)
+    expected = [[[row, 0], [row, 1]] for row in range(ROWS)]
+    np.testing.assert_array_equal(np.asarray(collected.arrays["text"]), expected)
+    assert len(collected.pictures) == ROWS
+    describe_columns(folder, text="caption")
+    assert collect(describe(folder)).texts[:2] == ["gull 0", "gull 1"]
+    rows[-1]["image_embeddings"] = [0.0] * 4
+    write_vectors(folder / "t.parquet", rows)
+    with pytest.raises(UserError, match=r"row 79 .*different 'image_embeddings'"):
+        collect(describe(folder))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"image_embeddings": [1.0, 2.0]}, r"line 4: 'image_embeddings' holds no 4 numbers"),
+        ({"image_embeddings": None}, r"line 4: 'image_embeddings' holds no 4 numbers"),
+        ({"image_embeddings": [1, 2, 3, "4"]}, r"line 4: 'image_embeddings' holds no 4 numbers"),
+        ({"image_embeddings": [1, 2, 3, 10**400]}, r"line 4: 'image_embeddings' holds no 4"),
+        ({"image_embeddings": [1, 2, None, 4]}, r"row 3 \(from 0\): NaN or infinity"),
+    ],
+)
+def test_lists_of_numbers_that_are_no_array_are_refused(changed, says, tmp_path):
+    rows = [{"image_embeddings": own.tolist(), "caption": "a gull"} for own in FEATURES]
+    rows[3] |= changed
+    write_vectors(tmp_path / "t.jsonl", rows)
+    with pytest.raises(UserError, match=says):
+        load(tmp_path)
+
+
+def test_two_arrays_of_one_field_are_refused(folder):
+    rows = [
+        {"id": name, "caption": "a gull", "image_emb": own.tolist(), "img_feat": own.tolist()}
+        for name, own in zip(NAMES, FEATURES, strict=True)
+    ]
+    write_vectors(folder / "t.jsonl", rows)
+    with pytest.raises(UserError, match=r"'image_emb' and 'img_feat' may both be the 'image'"):
+        load(folder)
+    describe_columns(folder, image="img_feat")
+    with pytest.raises(UserError, match=r"features\.npz and t\.jsonl:img_feat may both be 'image'"):
+        load(folder)
+    os.remove(folder / "features.npz")
+    assert card(folder)["files"]["image"] == "t.jsonl:img_feat"
+
+
+def test_a_column_of_an_array_that_is_left_out_is_told(folder, caplog):
+    rows = [
+        {"image": name, "caption": "a gull", "text_embeddings": b"123", "width": b"1"}
+        for name in NAMES
+    ]
+    write_parquet(folder / "t.parquet", rows)
+    load(folder)
+    assert [one.getMessage().partition(": ")[2] for one in caplog.records] == [
+        "column 'text_embeddings' is left out: it holds no lists of numbers"
+    ]
 
 
 # Arrays.
