@@ -45,8 +45,13 @@ TABLES = {
     "thn": Table(
         (
             Row("mu = 0", "thn", "clipart-emoji", {"thn.mmd_weight": 0.0}),
-            Row("mu = 0.3", "thn", "clipart-emoji", {"thn.mmd_weight": 0.3}),
             Row("mu = 1", "thn", "clipart-emoji", {"thn.mmd_weight": 1.0}),
+            Row(
+                "mu = 1, the paper's weights",
+                "thn",
+                "clipart-emoji",
+                {"thn.mmd_weight": 1.0, "thn.similar_weight": 1.0, "thn.balance_weight": 0.0},
+            ),
         ),
         seeds=5,
     )
