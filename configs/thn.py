@@ -3,9 +3,10 @@
     python -m jxhash.main --config=configs/thn.py
 
 Clip art with texts and labels is the auxiliary collection; emoji pictures and the texts of other
-emoji are the two collections that have no pair between them. To expect: MAP .37 / .40 (mean of 5
+emoji are the two collections that have no pair between them. To expect: MAP .43 / .43 (mean of 5
 seeds; random .148), in half a minute on two cores. The paper gives no numbers for lambda, mu and
-the schedule: all are ours, chosen on held-out clip art.
+the schedule: all are ours, chosen on held-out clip art, on which MAP is .71 / .94. With equal
+weights of all pairs and without balance a third of the text bits are constant.
 """
 
 from ml_collections import ConfigDict
