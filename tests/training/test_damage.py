@@ -592,7 +592,7 @@ def test_the_mend_fits_the_cause(tmp_path, loss, says):
     assert re.search(says, diverging(tmp_path, step))
 
 
-def test_bits_that_tell_nothing_apart_are_warned_of(caplog):
+def test_bits_that_tell_nothing_apart_are_told_once(capsys):
     def encode(state, modality, inputs):
         del state
         if modality == "text":
@@ -604,16 +604,17 @@ def test_bits_that_tell_nothing_apart_are_warned_of(caplog):
         return jnp.asarray(inputs[:, :8], jnp.float32) - 0.5
 
     data, state = small.dataset(), state_of()
-    artifacts.validation(linear()._replace(encode=encode), data)(state)
-    (line,) = warnings(caplog)
-    assert "all 101 text validation codes are equal" in line
-    assert "3 of 8 image bits are constant over the 101 validation codes" in line
-    caplog.clear()
+    measure = artifacts.validation(linear()._replace(encode=encode), data)
+    measure(state)
+    said = capsys.readouterr().err
+    assert "warning: all 101 text codes of the validation rows are equal" in said
+    assert "3 of 8 bits are constant over the 101 image codes of the validation rows" in said
+    measure(state)
     artifacts.validation(linear()._replace(encode=used), data)(state)
-    assert not warnings(caplog)
+    assert not capsys.readouterr().err
 
 
-def test_entries_that_tell_nothing_apart_are_warned_of(caplog):
+def test_entries_that_tell_nothing_apart_are_told(capsys):
     """Those of a method with distances of its own, which are no codes."""
 
     def distances(buffers, outputs, entries):
@@ -631,8 +632,8 @@ def test_entries_that_tell_nothing_apart_are_warned_of(caplog):
     )
     method = linear()._replace(encode=encode, code=numbers)
     artifacts.validation(method, small.dataset())(state_of())
-    (line,) = warnings(caplog)
-    assert line == "1 of 2 text components is constant over the 101 validation entries"
+    said = capsys.readouterr().err
+    assert "1 of 2 bits are constant over the 101 text codes of the validation rows" in said
 
 
 def test_outputs_that_are_not_finite_are_no_codes():
