@@ -71,7 +71,7 @@ def test_a_training_on_everything_is_no_test(tmp_path, arrays):
 @pytest.mark.parametrize(("factor", "offset"), [(1, 0), (300, 0), (0.01, 4)])
 def test_the_scale_of_features_does_not_matter(tmp_path, arrays, factor, offset):
     scaled = arrays | {"images": factor * arrays["images"] + offset}
-    report = run(tmp_path, "chn", scaled, **{"chn.epochs": 40})
+    report = run(tmp_path, "cmhh", scaled, **{"cmhh.epochs": 60})
     found = report["results"]["image to text"]["encoded"]["map"]
     assert found > report["results"]["image to text"]["random ranking"]["map"] + 0.15
     assert report["verdict"] == []
