@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+import jax
 import pytest
 
 import jxhash
@@ -27,6 +28,17 @@ def test_snippets_run(block, capsys):
     assert capsys.readouterr().out.splitlines()[: len(promised)] == promised
 
 
+@pytest.fixture
+def optimized(monkeypatch):
+    """Code that runs for long is compiled as it is for users, here and in processes begun here."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+    was = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", was)
+
+
+@pytest.mark.usefixtures("optimized")
 def test_the_stranger_s_loop_comes_near_the_engine(capsys):
     """The loop of the README is the script's, and its MAP is within 0.03 of the engine's table."""
     assert SCRIPT in BLOCKS
@@ -57,6 +69,7 @@ def test_the_guide_goes_through_a_method_line_by_line():
     ]
 
 
+@pytest.mark.usefixtures("optimized")
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
     """The cell that installs is passed over: what it would install is being tested."""
     nbformat = pytest.importorskip("nbformat")

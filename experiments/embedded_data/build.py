@@ -18,11 +18,10 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import label_rules as rules
 import numpy as np
-from cards import card, describe_clipart, describe_emoji
+from cards import card, describe_clipart, describe_emoji, write_card
 from clipart_items import choose_clipart, read_clipart
 from emoji_items import NPM_PACKAGES, is_emoji_file, npm_package, read_emoji
 from items import FEATURES, PICTURE_SIZE, Item, encode
@@ -116,11 +115,6 @@ def write_arrays(path: Path, pictures: Sequence[bytes], features: np.ndarray) ->
         offsets=offsets.astype(np.int64),
         features=features.astype(np.float16),
     )
-
-
-def write_card(path: Path, content: dict[str, Any]) -> None:
-    """Writes a card as indented JSON."""
-    path.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def write_sheets(folder: Path, name: str, items: Sequence[Item]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -135,3 +136,8 @@ def describe_emoji(distances: dict[str, float]) -> dict[str, Any]:
 def digest(paths: Iterable[Path]) -> dict[str, str]:
     """Returns the SHA-256 of files by name."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def write_card(path: Path, content: dict[str, Any]) -> None:
+    """Writes a card as indented JSON."""
+    path.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from build import write_card
+from cards import write_card
 from emoji_items import npm_package
 
 from jxhash.inputs import text, word_vectors
