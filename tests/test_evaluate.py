@@ -317,8 +317,10 @@ def test_a_column_of_zeros_and_ones_says_too_little(tmp_path):
     labels = {"query_labels": ONE_LABEL["q_l"], "database_labels": ONE_LABEL["r_l"]}
     with pytest.raises(UserError, match=r"add 1 to all of them, .* add a column of zeros"):
         score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"], **labels))
-    mended = {name: np.pad(array, ((0, 0), (0, 1))) for name, array in labels.items()}
-    score(*four_files(tmp_path, CODES["q_img"], CODES["r_txt"], **mended), f"--output={tmp_path}")
+    two_columns = {name: np.pad(array, ((0, 0), (0, 1))) for name, array in labels.items()}
+    score(
+        *four_files(tmp_path, CODES["q_img"], CODES["r_txt"], **two_columns), f"--output={tmp_path}"
+    )
     histogram = metrics.distance_histogram(
         CODES["q_img"], CODES["r_txt"], ONE_LABEL["q_l"], ONE_LABEL["r_l"]
     )

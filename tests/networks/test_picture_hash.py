@@ -2,50 +2,25 @@
 
 import dataclasses
 import functools
-import io
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
-from PIL import Image
+from drawn import SIZE, drawn_pictures, encoded, pretrained_fit
 from weight_files import random_variables
 
 from jxhash import data, methods
 from jxhash.configuration import read_run
 from jxhash.data.dataset import Items, both_directions
-from jxhash.data.pictures.decoding import EncodedPictures
 from jxhash.errors import UserError
 from jxhash.evaluation.encode import encode
 from jxhash.networks import efficientnet_lite, picture_hash, pretrained
 from jxhash.networks.picture_encoder import Encoder
 from jxhash.training import engine, schedule
 
-SIZE = 8
-
-
 TRAINED = {"epochs": 15, "image.name": "lite0", "image.augment_pixels": 2}
-
-
-def png(pixels):
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
-
-
-def drawn_pictures(number, size=SIZE):
-    return np.random.default_rng(0).integers(0, 256, (number, size, size, 3), np.uint8)
-
-
-def encoded(pixels):
-    return EncodedPictures(
-        [png(one) for one in pixels], range(len(pixels)), pretrained_fit, pixels.shape[1]
-    )
-
-
-def pretrained_fit(picture):
-    return efficientnet_lite.fit(picture, SIZE)
 
 
 def test_shift_and_flip_moves_and_mirrors():

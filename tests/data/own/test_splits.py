@@ -7,17 +7,6 @@ from hypothesis import strategies as st
 from jxhash.data.own import splits
 
 
-def part(dataset, name):
-    """(inputs, labels) of a part."""
-    items = {
-        "query": dataset.tasks[0].query,
-        "database": dataset.tasks[0].database,
-        "train": dataset.trained,
-        "validation": dataset.validation[0].query if dataset.validation else None,
-    }[name]
-    return {name: np.asarray(array) for name, array in items.inputs.items()}, items.labels
-
-
 def test_the_field_s_sizes_where_there_are_as_many_rows():
     parts, _ = splits.divide(np.arange(20_015), {}, {}, 0)
     sizes = {name: len(rows) for name, rows in parts.items()}

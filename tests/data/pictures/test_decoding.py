@@ -1,38 +1,13 @@
 """Encoded pictures: decoded ahead, in order, and when they are read."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
+from drawn import SIZE, drawn_pictures, encoded, png, pretrained_fit
 
 from jxhash.data.pictures import decoding
 from jxhash.data.pictures.decoding import EncodedPictures
 from jxhash.errors import UserError
-from jxhash.networks import efficientnet_lite
 from jxhash.training import batches
-
-SIZE = 8
-
-
-def png(pixels):
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
-
-
-def drawn_pictures(number, size=SIZE):
-    return np.random.default_rng(0).integers(0, 256, (number, size, size, 3), np.uint8)
-
-
-def encoded(pixels):
-    return EncodedPictures(
-        [png(one) for one in pixels], range(len(pixels)), pretrained_fit, pixels.shape[1]
-    )
-
-
-def pretrained_fit(picture):
-    return efficientnet_lite.fit(picture, SIZE)
 
 
 def test_encoded_pictures_stand_for_an_array():
