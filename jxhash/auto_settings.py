@@ -67,12 +67,10 @@ def resolved(config: ml_collections.ConfigDict, rows: int) -> Resolved:
 
     def number(key: str, value: Any, batch_size: int = 0) -> Any:
         rule = _RULES.get(key.rpartition(".")[2])
-        if rule is None or not isinstance(value, str):
+        if rule is None or value != AUTO:
             return value
-        if value == AUTO:
-            chosen[key] = rule(rows, batch_size, config.get("bits", 0))
-            return chosen[key]
-        return value
+        chosen[key] = rule(rows, batch_size, config.get("bits", 0))
+        return chosen[key]
 
     def resolve(values: Mapping[str, Any], within: str, batch_size: int) -> dict[str, Any]:
         return {

@@ -36,8 +36,8 @@ def validation(method: Method, dataset: Dataset) -> Callable[[HashState], dict[s
 
     def measure_state(state: HashState) -> dict[str, float]:
         found = retrieval.retrieve(method, state, dataset.validation)
-        lines = verdict.of_codes(found, "validation rows")
-        if lines and not said:
+        lines = [] if said else verdict.of_codes(found, "validation rows")
+        if lines:
             tqdm.write("\n".join(f"warning: {line}" for line in lines), file=sys.stderr)
             said.update(lines)
         return {task: one.score() for task, one in found.items()}
